@@ -1,0 +1,1 @@
+"""The nouns and rules of Limner; pure: no input, no output, no clock."""

@@ -1,0 +1,281 @@
+"""Pipelines and their stages, as a user declares them."""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from enum import StrEnum
+
+from msgspec import Struct, field, structs
+
+from limner.domain.outputs import AnyOutput
+from limner.domain.reads import Condition, Read
+from limner.domain.retry import RetryPolicy
+from limner.domain.values import Value
+from limner.errors import ConfigurationError, NotFound
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)*")
+
+
+class StageKind(StrEnum):
+    """What a stage makes of what it reads."""
+
+    MAP = "map"
+    EXPAND = "expand"
+    GATHER = "gather"
+
+
+class Implementation(Struct, frozen=True, kw_only=True):
+    """One named way to do a stage."""
+
+    #: ``package.module:Name`` of a class or function, or a built-in: ``onnx``, ``http``, ``given``.
+    infer: str
+    #: Name and alias or number of its model, for example ``codes@champion``.
+    model: str | None = None
+    #: Keyword arguments of the inferrer; part of the version.
+    params: Mapping[str, Value] = field(default_factory=dict)
+
+
+class Stage(Struct, frozen=True, kw_only=True):
+    """One step of a pipeline, as :func:`stage` checked it."""
+
+    name: str
+    kind: StageKind
+    implementations: Mapping[str, Implementation]
+    #: The implementation that is used where a job does not choose.
+    default: str
+    reads: Mapping[str, Read]
+    #: Collection of the records that it says something about; the pipeline's own if None.
+    over: str | None = None
+    #: Expand: the collection of the children. Gather: the collection of the members.
+    of: str | None = None
+    #: Expand: the fields of a child that identify it among its siblings.
+    identity: tuple[str, ...] = ()
+    #: Gather: what groups the members: ``parent``, or a field whose value is the holder's id.
+    by: str | None = None
+    #: Gather: the field of a member by which a group is ordered; its id otherwise.
+    order: str | None = None
+    #: Gather: what an absent or failed member does: ``run`` without it, or ``fail`` the group.
+    missing: str = "run"
+    outputs: Mapping[str, AnyOutput] = field(default_factory=dict)
+    when: tuple[Condition, ...] = ()
+    required: bool = True
+    #: Inputs that one call of the inferrer is given at most.
+    batch: int = 32
+    #: Records in one task at most; what travels, is leased and is retried. By default several batches.
+    task_size: int = 256
+    #: Limit on one call of the inferrer.
+    timeout: timedelta = timedelta(seconds=60)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    #: ``process``: a child process that can be killed; ``thread``: in the worker itself, without a deadline.
+    isolation: str = "process"
+    #: Megabytes of memory that the inferrer's process may use beyond its start.
+    memory_mb: int | None = None
+
+    def chosen(self, name: str) -> Implementation:
+        """The implementation called *name*."""
+        try:
+            return self.implementations[name]
+        except KeyError:
+            known = ", ".join(self.implementations)
+            raise NotFound(f"Stage {self.name} has no implementation {name}; it has: {known}") from None
+
+
+class Index(Struct, frozen=True, kw_only=True):
+    """What of the records and results is searched, and how."""
+
+    #: Paths searched as words, with their weights; a list means weight 1 each.
+    text: Mapping[str, float] = field(default_factory=dict)
+    #: Paths compared whole: equal, less, more.
+    filters: tuple[str, ...] = ()
+    #: Paths of vectors compared by likeness.
+    vectors: tuple[str, ...] = ()
+    #: By kind of query (``colour``): the vector path it searches and the plain function that encodes it.
+    encoders: Mapping[str, "QueryEncoder"] = field(default_factory=dict)
+
+
+class QueryEncoder(Struct, frozen=True, kw_only=True):
+    """A plain function ``encode(value, **stage parameters) -> vector`` behind a kind of query."""
+
+    #: Vector path that the query is compared with.
+    on: str
+    #: ``package.module:function``; given the stage's parameters that it names.
+    encode: str
+
+
+class Pipeline(Struct, frozen=True, kw_only=True):
+    """A checked DAG of stages over a collection, as :func:`pipeline` made it."""
+
+    name: str
+    collection: str
+    stages: tuple[Stage, ...]
+    index: Index = field(default_factory=Index)
+    #: Wants all its stages for every record of its collection; otherwise only what jobs ask for.
+    standing: bool = True
+    #: A sentence that ``limner --help`` and the docs show.
+    about: str = ""
+
+    def stage(self, name: str) -> Stage:
+        """The stage called *name*."""
+        for found in self.stages:
+            if found.name == name:
+                return found
+        raise NotFound(f"Pipeline {self.name} has no stage {name}; it has: {', '.join(s.name for s in self.stages)}")
+
+    def over(self, stage: Stage) -> str:
+        """The collection of the records that *stage* says something about."""
+        return stage.over or self.collection
+
+    def collections(self) -> list[str]:
+        """Every collection that the pipeline touches, its own first."""
+        names = [self.collection]
+        for stage in self.stages:
+            names += [name for name in (stage.over, stage.of) if name]
+        return list(dict.fromkeys(names))
+
+
+def make_index(
+    *,
+    text: Iterable[str] | Mapping[str, float] = (),
+    filters: Iterable[str] = (),
+    vectors: Iterable[str] = (),
+    encoders: Mapping[str, QueryEncoder] | None = None,
+) -> Index:
+    """What of a pipeline is searched; *text* is a list of paths, or a mapping of paths to weights."""
+    weights = dict(text) if isinstance(text, Mapping) else dict.fromkeys(text, 1.0)
+    return Index(text=weights, filters=tuple(filters), vectors=tuple(vectors), encoders=encoders or {})
+
+
+def make_stage(
+    name: str,
+    infer: str | None = None,
+    *,
+    reads: Mapping[str, str | Read],
+    kind: str = "map",
+    model: str | None = None,
+    params: Mapping[str, Value] | None = None,
+    implementations: Mapping[str, Implementation] | None = None,
+    default: str | None = None,
+    over: str | None = None,
+    of: str | None = None,
+    identity: Iterable[str] = (),
+    by: str | None = None,
+    order: str | None = None,
+    missing: str = "run",
+    outputs: Mapping[str, AnyOutput] | None = None,
+    when: Condition | Iterable[Condition] = (),
+    required: bool = True,
+    batch: int = 32,
+    task_size: int | None = None,
+    timeout: timedelta = timedelta(seconds=60),
+    retry: RetryPolicy | None = None,
+    isolation: str = "process",
+    memory_mb: int | None = None,
+) -> Stage:
+    """
+    Declare one step: *infer* names the inferrer, or *implementations* names several.
+
+    Raises:
+        ConfigurationError: the declaration contradicts itself; the sentence names the stage.
+    """
+    own = {} if infer is None else {"default": Implementation(infer=infer, model=model, params=dict(params or {}))}
+    ways = {**own, **(implementations or {})}
+    made = Stage(
+        name=name,
+        kind=_kind(name, kind),
+        implementations=ways,
+        default=default or next(iter(ways), ""),
+        reads={key: Read(path=read) if isinstance(read, str) else read for key, read in reads.items()},
+        over=over,
+        of=of,
+        identity=tuple(identity),
+        by=by,
+        order=order,
+        missing=missing,
+        outputs=dict(outputs or {}),
+        when=(when,) if isinstance(when, Condition) else tuple(when),
+        required=required,
+        batch=batch,
+        task_size=task_size or max(batch, min(512, batch * 8)),
+        timeout=timeout,
+        retry=retry or RetryPolicy(),
+        isolation=isolation,
+        memory_mb=memory_mb,
+    )
+    _check_stage(made)
+    return made
+
+
+def make_pipeline(
+    name: str,
+    *,
+    collection: str,
+    stages: Iterable[Stage],
+    index: Index | None = None,
+    standing: bool = True,
+    about: str = "",
+) -> Pipeline:
+    """
+    Declare a DAG of stages over the records of *collection*, listed in an order in which they can run.
+
+    Raises:
+        ConfigurationError: a name stands twice, or a read names no stage listed before it.
+    """
+    made = Pipeline(
+        name=name,
+        collection=collection,
+        stages=tuple(stages),
+        index=index or Index(),
+        standing=standing,
+        about=about,
+    )
+    _check_pipeline(made)
+    return made
+
+
+def _kind(name: str, kind: str) -> StageKind:
+    try:
+        return StageKind(kind)
+    except ValueError:
+        raise ConfigurationError(f"Stage {name}: {kind!r} is no kind; use map, expand or gather.") from None
+
+
+def _check_stage(stage: Stage) -> None:
+    """Refuse a declaration that contradicts itself."""
+    problems = {
+        "needs a name of small letters, digits, _ and -": not _NAME.fullmatch(stage.name),
+        "needs infer=, or implementations=": not stage.implementations,
+        f"has no implementation {stage.default}": stage.default not in stage.implementations,
+        "needs a batch of at least 1": stage.batch < 1,
+        "needs a task_size of at least its batch": stage.task_size < stage.batch,
+        "reads nothing": not stage.reads,
+        "needs isolation='process' or 'thread'": stage.isolation not in ("process", "thread"),
+        "expands, so it needs of= (the children's collection) and identity=": stage.kind is StageKind.EXPAND
+        and not (stage.of and stage.identity),
+        "gathers, so it needs of= (the members' collection) and by=": stage.kind is StageKind.GATHER
+        and not (stage.of and stage.by),
+        "needs missing='run' or 'fail'": stage.missing not in ("run", "fail"),
+        "gathers, which goes without when=": stage.kind is StageKind.GATHER and bool(stage.when),
+    }
+    for problem, found in problems.items():
+        if found:
+            raise ConfigurationError(f"Stage {stage.name} {problem}.")
+
+
+def _check_pipeline(pipeline: Pipeline) -> None:
+    """Refuse duplicate names, and reads of a stage that stands later or says nothing about the record read."""
+    seen: dict[str, str] = {}
+    for stage in pipeline.stages:
+        if stage.name in seen or stage.name in ("parent", "record"):
+            raise ConfigurationError(f"Pipeline {pipeline.name}: the stage name {stage.name} is taken.")
+        later = {s.name for s in pipeline.stages} - set(seen)
+        for path in [read.path for read in stage.reads.values()] + [c.path for c in stage.when]:
+            first = path.removeprefix("parent.").split(".")[0]
+            if first in later:
+                raise ConfigurationError(f"Stage {stage.name} reads {first}, which is listed after it.")
+        seen[stage.name] = pipeline.over(stage)
+
+
+def with_alias(stage: Stage, *, model: str) -> Stage:
+    """*stage* with the model of its default implementation replaced: what a comparison of two models runs."""
+    way = structs.replace(stage.chosen(stage.default), model=model)
+    return structs.replace(stage, implementations={**stage.implementations, stage.default: way})
