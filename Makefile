@@ -1,0 +1,41 @@
+# The handful of verbs that a contributor needs. `make` alone prints them.
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lock bench clean
+
+help:  ## print these verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## make .venv with every dependency as locked, and Limner itself, editable
+
+$(READY): requirements.lock pyproject.toml tools/setup.sh
+	tools/setup.sh .venv
+	@touch $@
+
+demo: $(READY)  ## set up, then run the catalogue end to end on pictures that it makes
+	$(BIN)/limner demo catalogue
+
+test: $(READY)  ## run every test, the slow ones too
+	$(BIN)/pytest
+
+check: $(READY)  ## formatting, lint, types, layers and docs
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tools/check_rooms.py
+	$(BIN)/python tools/check_docs.py
+
+lock:  ## pin every dependency again, hashed, naming no index
+	$(firstword $(wildcard $(BIN)/uv) uv) pip compile pyproject.toml --universal --all-extras --group dev \
+	    --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
+
+bench: $(READY)  ## measure Limner beside its peers; writes bench/RESULTS.md
+	$(BIN)/python bench/run.py
+
+clean:  ## remove what these verbs made; collections under .limner stay
+	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
