@@ -26,8 +26,8 @@ check: $(READY)  ## formatting, lint, types, layers and docs
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python tools/check_rooms.py
-	$(BIN)/python tools/check_docs.py
+	$(BIN)/python -m tools.check_rooms
+	$(BIN)/python -m tools.check_docs
 
 lock:  ## pin every dependency again, hashed, naming no index
 	$(firstword $(wildcard $(BIN)/uv) uv) pip compile pyproject.toml --universal --all-extras --group dev \

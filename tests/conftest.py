@@ -1,0 +1,53 @@
+"""What every test shares: the real data folder, services, and one way to draw examples."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+IN_CI = bool(os.environ.get("CI"))
+
+# In CI the same examples every time, so that a red build is red again; a laptop explores.
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("laptop", deadline=None)
+settings.load_profile("ci" if IN_CI else "laptop")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of this clone."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data: LIMNER_TEST_DATA, or ../shared/data; skips where there is none."""
+    folder = Path(os.environ.get("LIMNER_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip("no folder of real data beside this clone")
+    return folder
+
+
+def address_of_service(name: str, *, environ: dict[str, str], in_ci: bool) -> str:
+    """
+    The address of a running service, from LIMNER_TEST_<NAME>.
+
+    Where it is not set the test is skipped on a laptop and fails in CI, so that no backend goes untested unseen.
+    """
+    variable = f"LIMNER_TEST_{name.upper()}"
+    address = environ.get(variable)
+    if address:
+        return address
+    sentence = f"{name} is not running: {variable} holds no address"
+    if in_ci:
+        pytest.fail(sentence)
+    pytest.skip(sentence)
+
+
+@pytest.fixture(scope="session")
+def require_service() -> Callable[[str], str]:
+    """Call with a service's name (``require_service("postgresql")``) to have its address, or not run."""
+    return lambda name: address_of_service(name, environ=dict(os.environ), in_ci=IN_CI)
