@@ -1,0 +1,72 @@
+"""Every verb of the command line is documented, and every command that a page shows can be typed."""
+
+import shlex
+from collections.abc import Iterator
+
+import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from limner.cli.main import app
+from tests.conftest import REPOSITORY
+from tools.pages import examples
+
+ROOT = get_command(app)
+SHELL = {"sh", "console"}
+
+
+def verbs(command: object, *, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words of each verb under *command*: ("run",), ("token", "create") …; hidden ones are left out."""
+    if isinstance(command, TyperGroup):
+        for name, child in command.commands.items():
+            if not child.hidden:
+                yield from verbs(child, path=(*path, name))
+    else:
+        yield path
+
+
+def commands_shown() -> Iterator[tuple[str, list[str]]]:
+    """Place and words of each command line of ``limner`` in the shell examples of the pages."""
+    for example in examples(REPOSITORY):
+        if SHELL.isdisjoint(example.words[:1]):
+            continue
+        for offset, line in enumerate(example.code.replace("\\\n", " ").splitlines()):
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+            if words[:1] == ["limner"]:
+                yield f"{example.page.relative_to(REPOSITORY)}:{example.line + offset}", words[1:]
+
+
+def why_not(words: list[str]) -> str | None:
+    """Why ``limner`` would refuse the verb or an option of *words*; None where it would not."""
+    command: object = ROOT
+    while isinstance(command, TyperGroup) and words and not words[0].startswith("-"):
+        if words[0] not in command.commands:
+            return f"there is no verb {words[0]}"
+        command = command.commands[words[0]]
+        words = words[1:]
+    known = {name for option in getattr(command, "params", ()) for name in (*option.opts, *option.secondary_opts)}
+    given = {word.partition("=")[0] for word in words if word.startswith("--") and word != "--"}
+    unknown = sorted(given - known - {"--help"})
+    return f"there is no option {', '.join(unknown)}" if unknown else None
+
+
+@pytest.mark.parametrize("verb", sorted(" ".join(path) for path in verbs(ROOT)))
+def test_verb_is_documented(verb: str) -> None:
+    """A verb stands in docs/cli.md as it is typed."""
+    assert f"`limner {verb}" in (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
+
+
+def test_shown_commands_exist() -> None:
+    """Every command line in a shell example names a verb and options that Limner has."""
+    # when
+    refused = [f"{place}: {reason}" for place, words in commands_shown() if (reason := why_not(words))]
+
+    # then
+    assert refused == []
+
+
+def test_invented_commands_are_found() -> None:
+    """A verb or an option that does not exist is told from one that does."""
+    assert why_not(["paint", "images"]) == "there is no verb paint"
+    assert why_not(["run", "catalogue", "--sideways"]) == "there is no option --sideways"
+    assert why_not(["run", "catalogue", "--help"]) is None

@@ -1,0 +1,64 @@
+"""The lock: every declared dependency, pinned and hashed, from no named host."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+
+from packaging.requirements import Requirement
+
+from tests.conftest import REPOSITORY
+
+LOCK = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
+PIN = re.compile(r"^([a-z0-9][a-z0-9-]*)==([^ ;\\]+)(.*(?:\n    --hash=sha256:[0-9a-f]{64}.*)*)", re.MULTILINE)
+
+
+def declared() -> Iterator[Requirement]:
+    """What pyproject.toml asks for: at run time, by each extra, for development and to build."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    lists = [
+        project["project"]["dependencies"],
+        *project["project"].get("optional-dependencies", {}).values(),
+        *project.get("dependency-groups", {}).values(),
+        project["build-system"]["requires"],
+    ]
+    for text in (text for entries in lists for text in entries):
+        requirement = Requirement(text)
+        if requirement.name != "limner":
+            yield requirement
+
+
+def test_lock_has_what_is_declared() -> None:
+    """Every declared dependency is pinned at a version that its bounds allow; if not, run ``make lock``."""
+    # given
+    pins: dict[str, list[str]] = {}
+    for name, version, _ in PIN.findall(LOCK):
+        pins.setdefault(name, []).append(version)
+
+    # when
+    missing = [
+        str(requirement)
+        for requirement in declared()
+        if not any(
+            requirement.specifier.contains(version, prereleases=True)
+            for version in pins.get(requirement.name.lower().replace("_", "-"), [])
+        )
+    ]
+
+    # then
+    assert missing == []
+
+
+def test_every_pin_is_hashed() -> None:
+    """No pin may be satisfied by a file that was not there when it was made."""
+    # given
+    pins = PIN.findall(LOCK)
+
+    # then
+    assert pins
+    assert [name for name, _, rest in pins if "--hash=sha256:" not in rest] == []
+    assert len(pins) == len(re.findall(r"^[^ #]", LOCK, flags=re.MULTILINE)), "a line is neither pin, hash nor comment"
+
+
+def test_lock_names_no_host() -> None:
+    """The lock installs from whichever index the machine is set up for."""
+    assert "://" not in LOCK
