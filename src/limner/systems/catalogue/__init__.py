@@ -1,0 +1,1 @@
+"""The catalogue system: what can be inferred from a library's pictures, searchable beside its text."""
