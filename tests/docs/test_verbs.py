@@ -1,5 +1,6 @@
 """Every verb of the command line is documented, and every command that a page shows can be typed."""
 
+import re
 import shlex
 from collections.abc import Iterator
 
@@ -9,10 +10,11 @@ from typer.main import get_command
 
 from limner.cli.main import app
 from tests.conftest import REPOSITORY
-from tools.pages import examples
+from tools.pages import pages, split
 
 ROOT = get_command(app)
 SHELL = {"sh", "console"}
+INLINE_COMMAND = re.compile(r"`(limner [^`]+)`")
 
 
 def verbs(command: object, *, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -26,20 +28,26 @@ def verbs(command: object, *, path: tuple[str, ...] = ()) -> Iterator[tuple[str,
 
 
 def commands_shown() -> Iterator[tuple[str, list[str]]]:
-    """Place and words of each command line of ``limner`` in the shell examples of the pages."""
-    for example in examples(REPOSITORY):
-        if SHELL.isdisjoint(example.words[:1]):
-            continue
-        for offset, line in enumerate(example.code.replace("\\\n", " ").splitlines()):
+    """Place and words of each command line of ``limner`` in the shell examples and the inline code of the pages."""
+    for page in pages(REPOSITORY):
+        prose, blocks = split(page)
+        lines = [(line.number, code) for line in prose for code in INLINE_COMMAND.findall(line.text)]
+        for block in blocks:
+            if SHELL.intersection(block.words[:1]):
+                code = block.code.replace("\\\n", " ")
+                lines += [(block.line + offset, line) for offset, line in enumerate(code.splitlines())]
+        for number, line in lines:
             words = shlex.split(line.removeprefix("$ "), comments=True)
             if words[:1] == ["limner"]:
-                yield f"{example.page.relative_to(REPOSITORY)}:{example.line + offset}", words[1:]
+                yield f"{page.relative_to(REPOSITORY)}:{number}", words[1:]
 
 
 def why_not(words: list[str]) -> str | None:
     """Why ``limner`` would refuse the verb or an option of *words*; None where it would not."""
     command: object = ROOT
     while isinstance(command, TyperGroup) and words and not words[0].startswith("-"):
+        if words[0].isupper():  # stands for any: `limner SYSTEM …`
+            return None
         if words[0] not in command.commands:
             return f"there is no verb {words[0]}"
         command = command.commands[words[0]]
