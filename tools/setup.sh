@@ -56,6 +56,7 @@ with_uv() {
 }
 
 with_pip() {
+    "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip >&2 || return 1
     "$venv/bin/python" -m pip install --quiet --require-hashes --no-deps -r requirements.lock &&
         "$venv/bin/python" -m pip install --quiet --no-deps --no-build-isolation --editable .
 }
