@@ -1,0 +1,1 @@
+"""Contract suites and small real servers, shipped to whoever writes a backend, an inferrer or a system."""
