@@ -1,0 +1,1 @@
+"""The room that keeps large bytes, each under the SHA-256 of its content."""
