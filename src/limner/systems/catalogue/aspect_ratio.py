@@ -8,6 +8,16 @@ from PIL import Image
 _EXIF_ORIENTATION = 0x0112
 #: Orientations that turn the picture by a quarter, so width and height change places.
 _QUARTER_TURNS = frozenset({5, 6, 7, 8})
+#: Pillow's plug-ins raise SyntaxError and struct.error for headers that make no sense; the warning is raised only
+#: where warnings are errors.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    struct.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
 
 
 class AspectRatio:
@@ -26,8 +36,7 @@ def _measure(path: Path) -> dict[str, object] | Exception:
             width, height = picture.size
             if _orientation(picture, path=path) in _QUARTER_TURNS:
                 width, height = height, width
-    # Pillow's plug-ins raise SyntaxError and struct.error for headers that make no sense.
-    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         return error
     if width < 1 or height < 1:
         return ValueError(f"the header of {path.name} says {width} × {height} pixels")

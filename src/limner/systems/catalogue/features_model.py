@@ -155,14 +155,14 @@ def open_session(model: bytes) -> onnxruntime.InferenceSession:
 def _front_model() -> onnx.ModelProto:
     """The fixed part: filters, absolute value, means over cells; ends in ``measures``, 972 numbers."""
     margin = _KERNEL // 2
-    cell = {"kernel_shape": [_CELL, _CELL], "strides": [_CELL, _CELL]}
+    cell = [_CELL, _CELL]
     nodes = [
         helper.make_node("Conv", ["image", "gabor"], ["answers"], pads=[margin] * 4),
         helper.make_node("Abs", ["answers"], ["strengths"]),
-        helper.make_node("AveragePool", ["strengths"], ["texture"], **cell),
+        helper.make_node("AveragePool", ["strengths"], ["texture"], kernel_shape=cell, strides=cell),
         helper.make_node("Mul", ["texture", "lift"], ["lifted"]),
         helper.make_node("Conv", ["image", "channels"], ["opponents"]),
-        helper.make_node("AveragePool", ["opponents"], ["colours"], **cell),
+        helper.make_node("AveragePool", ["opponents"], ["colours"], kernel_shape=cell, strides=cell),
         helper.make_node("Concat", ["lifted", "colours"], ["cells"], axis=1),
         helper.make_node("Flatten", ["cells"], ["measures"], axis=1),
     ]

@@ -299,7 +299,11 @@ def _house(sheet: _Sheet) -> None:
     while x < sheet.width * 0.9:
         wide, tall = random.uniform(60, 170), sheet.height * random.uniform(0.25, 0.55)
         sheet.draw.rectangle((x, ground - tall, x + wide, ground), fill=sheet.ink)
-        roof = ((x - 8, ground - tall), (x + wide / 2, ground - tall - random.uniform(20, 80)), (x + wide + 8, ground - tall))
+        roof = (
+            (x - 8, ground - tall),
+            (x + wide / 2, ground - tall - random.uniform(20, 80)),
+            (x + wide + 8, ground - tall),
+        )
         sheet.draw.polygon(roof, fill=sheet.second)
         pane = random.uniform(12, 26)
         for column in range(int(wide / pane / 2)):
@@ -339,7 +343,9 @@ def _waves(sheet: _Sheet) -> None:
         for turn in range(-1, sheet.width // wide + 2):
             left = start + turn * wide
             fill = sheet.second if number % 3 == 0 else sheet.ink
-            sheet.draw.arc((left, y, left + wide, y + high), 0 if turn % 2 else 180, 180 if turn % 2 else 360, fill, thick)
+            sheet.draw.arc(
+                (left, y, left + wide, y + high), 0 if turn % 2 else 180, 180 if turn % 2 else 360, fill, thick
+            )
 
 
 FAMILIES: dict[str, Callable[[_Sheet], None]] = {
