@@ -1,0 +1,74 @@
+"""From what a stage names to an inferrer that is loaded; the only file that knows the kinds of inferrers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from limner.domain.tasks import Runtime
+from limner.domain.values import Value
+from limner.domain.versions import Description
+from limner.errors import InferrerBroken, MissingExtra
+from limner.inferrers.base import Inferrer
+
+
+def load_inferrer(
+    runtime: Runtime, *, model_path: Path | None, device: str | None = None, client: httpx.Client | None = None
+) -> Inferrer:
+    """
+    The inferrer that *runtime* names, loaded: ``package.module:Name``, ``onnx``, ``http`` or ``given``.
+
+    *device* is the worker's own, for stages whose parameters name none; it is no part of the version. *client* is
+    what `http` asks with, so that the caller decides which addresses may be called.
+
+    Raises:
+        InferrerBroken: it cannot be loaded; the sentence says what it lacks.
+        MissingExtra: the part that it needs is not installed.
+    """
+    if runtime.infer == "given":
+        from limner.inferrers.given import GivenInferrer
+
+        return GivenInferrer(runtime)
+    if runtime.infer == "http":
+        from limner.inferrers.http import HttpInferrer
+
+        return HttpInferrer(runtime, client=client)
+    if runtime.infer == "onnx":
+        try:
+            from limner.inferrers.onnx import OnnxInferrer
+        except ImportError as error:
+            raise MissingExtra(extra="onnx", needs="The inferrer `onnx`") from error
+        return OnnxInferrer(runtime, model_path=model_path, device=device)
+    from limner.inferrers.python import PythonInferrer
+
+    return PythonInferrer(runtime, model_path=model_path, device=device)
+
+
+def describe(
+    infer: str, *, params: Mapping[str, Value] | None = None, client: httpx.Client | None = None
+) -> Description:
+    """
+    What makes the answers of *infer* interchangeable, without loading a model; what is wrong stands in ``problem``.
+
+    A Python target is imported, so ask in a process that may be thrown away.
+    """
+    if infer == "given":
+        from limner.inferrers.given import describe_given
+
+        return describe_given(params or {})
+    if infer == "http":
+        from limner.inferrers.http import describe_http
+
+        return describe_http(params or {}, client=client)
+    if infer == "onnx":
+        try:
+            from limner.inferrers.onnx import describe_onnx
+        except ImportError:
+            return Description(code="", problem=str(MissingExtra(extra="onnx", needs="The inferrer `onnx`")))
+        return describe_onnx()
+    from limner.inferrers.sources import describe_target, load_target
+
+    try:
+        return describe_target(infer, load_target(infer))
+    except InferrerBroken as error:
+        return Description(code="", problem=str(error))
