@@ -32,10 +32,10 @@ class Number(Output, frozen=True, kw_only=True):
 
     def problem(self, value: Value) -> str | None:
         """What is wrong with *value*, as the end of a sentence."""
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            if type(value).__module__ != "numpy" or getattr(value, "ndim", 1) != 0:
-                return f"is a {type(value).__name__} and not a number"
+        if getattr(value, "ndim", None) == 0:
             value = value.item()
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"is a {type(value).__name__} and not a number"
         if not math.isfinite(value):
             return f"is {value}, which is no finite number"
         if self.whole and value != int(value):

@@ -92,6 +92,8 @@ class Task(Struct, frozen=True, kw_only=True):
     version: str
     #: Ids of the records, for logs; outcomes name positions in this list.
     records: list[str]
+    #: The engine's keys of the records, in the same order; an answer gives back those of its outcomes.
+    keys: list[int]
     #: By the name of the input: one encoded value a record (:func:`limner.domain.values.encode`), or one
     #: encoded :class:`FileRef`. ``b"\\xc0"`` (MessagePack's nil) is None.
     columns: dict[str, list[bytes]]
@@ -126,6 +128,10 @@ class Answer(Struct, frozen=True, kw_only=True, tag="answer"):
     attempt: int
     worker: str
     outcomes: list[Outcome]
+    #: The task's keys of the records that the outcomes are about, in the order of the outcomes.
+    keys: list[int]
+    #: The digests asked of the same records, as the task carried them.
+    asked: list[bytes]
     #: When the worker began with these records, seconds since the epoch.
     started: float
     #: Seconds spent inferring, without fetching and waiting.
@@ -172,7 +178,8 @@ def decode_task(body: bytes) -> Task:
 
 def decode_from_worker(body: bytes) -> FromWorker:
     """The answer, heartbeat or release in *body*."""
-    return _answer_decoder.decode(body)
+    message: FromWorker = _answer_decoder.decode(body)
+    return message
 
 
 def decode_file(body: bytes) -> FileRef:

@@ -1,0 +1,369 @@
+"""What is current and what is stale: the one rule that planner, conductor and ``limner plan`` share."""
+
+import re
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+
+from msgspec import Struct
+
+from limner.domain.digests import digest
+from limner.domain.pipelines import Pipeline, Stage, StageKind
+from limner.domain.reads import Comparison, Condition, Read
+from limner.domain.tasks import Status
+from limner.domain.values import Value, at_path, decode, encode
+
+
+class Kind(IntEnum):
+    """What is to be done about one stage of one record."""
+
+    #: The stored result is current.
+    SETTLED = 0
+    #: All it reads is there, and no current result is: it belongs in a task.
+    READY = 1
+    #: Something that it reads is not settled yet.
+    WAITING = 2
+    #: It is skipped for a reason that is known without inferring.
+    SKIP = 3
+    #: A stage that it needs failed.
+    UPSTREAM_FAILED = 4
+    #: It has no version yet (its model is not there), so nothing is planned.
+    UNAVAILABLE = 5
+
+
+class Held(Struct, frozen=True, array_like=True):
+    """What the store holds of one record at one node, in the node's active version."""
+
+    status: Status
+    asked: bytes
+    value_digest: bytes
+    #: The encoded value, where a condition reads it; else empty.
+    value: bytes = b""
+
+
+class Verdict(Struct, frozen=True, array_like=True):
+    """What is to be done about one node of one record, and the digest that was asked."""
+
+    kind: Kind
+    asked: bytes = b""
+    #: Status of the settled result, or what the engine writes for a skip or an upstream failure.
+    status: Status | None = None
+    #: Why: the reason of a skip, or the stage that failed.
+    reason: str = ""
+
+
+class Subject(Struct, frozen=True):
+    """A record as the rule sees it."""
+
+    pk: int
+    fields: Mapping[str, Value]
+    #: Revision and source version: what says that bytes behind an address may have changed.
+    revision: bytes = b""
+    parent: "Subject | None" = None
+
+
+class Source(Struct, frozen=True):
+    """Where one read of a node comes from."""
+
+    name: str
+    read: Read
+    #: Steps into the record's fields, or into the value of the upstream node.
+    path: tuple[str, ...]
+    #: From the parent record and not the record itself.
+    of_parent: bool = False
+    #: Primary key of the upstream node; None for a field.
+    node: int | None = None
+    #: Path of the field with the file's checksum.
+    checksum: tuple[str, ...] = ()
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """One implementation of one stage, resolved against the store: what results and tasks belong to."""
+
+    pk: int
+    stage: Stage
+    implementation: str
+    variant: str
+    #: Collection of the records that it says something about.
+    collection: str
+    #: Primary key of the active version; None while it has none.
+    version: int | None
+    sources: tuple[Source, ...]
+    #: What each condition reads.
+    conditions: tuple[tuple[Condition, Source], ...]
+    #: Digest of how everything is read.
+    spec: bytes
+
+    @property
+    def upstream(self) -> set[int]:
+        """Primary keys of the nodes that it reads."""
+        read = [source.node for source in self.sources] + [source.node for _, source in self.conditions]
+        return {node for node in read if node is not None}
+
+
+def resolve_sources(
+    pipeline: Pipeline, stage: Stage, *, nodes: Mapping[str, int]
+) -> tuple[tuple[Source, ...], tuple[tuple[Condition, Source], ...]]:
+    """Where each read and condition of *stage* comes from; *nodes* maps the stages before it to node keys."""
+    sources = tuple(_source(name, read, nodes=nodes) for name, read in sorted(stage.reads.items()))
+    conditions = tuple((c, _source("", Read(path=c.path, optional=True), nodes=nodes)) for c in stage.when)
+    return sources, conditions
+
+
+def spec_of(stage: Stage) -> bytes:
+    """Digest of how *stage* reads: names, paths, fetching and decoding."""
+    reads = [
+        [name, read.path, read.optional, [getattr(read.file, key) for key in read.file.__struct_fields__]]
+        if read.file
+        else [name, read.path, read.optional, None]
+        for name, read in sorted(stage.reads.items())
+    ]
+    return digest(encode(reads))
+
+
+def _source(name: str, read: Read, *, nodes: Mapping[str, int]) -> Source:
+    steps = tuple(read.path.split("."))
+    of_parent = steps[0] == "parent"
+    steps = steps[1:] if of_parent else steps
+    node = nodes.get(steps[0])
+    checksum = tuple(read.file.checksum.removeprefix("parent.").split(".")) if read.file and read.file.checksum else ()
+    return Source(name, read, steps[1:] if node is not None else steps, of_parent, node, checksum)
+
+
+def assess(
+    node: Node,
+    subject: Subject,
+    *,
+    held: Mapping[int, Held],
+    parent_held: Mapping[int, Held],
+    verdicts: Mapping[int, Verdict],
+) -> Verdict:
+    """
+    What is to be done about *node* for *subject*.
+
+    *held* is what the store holds of the record by node, *parent_held* of its parent, *verdicts* what was found for
+    the nodes before this one; a gather is assessed by :func:`assess_group`.
+    """
+    if node.version is None:
+        return Verdict(Kind.UNAVAILABLE)
+    parts = [node.spec]
+    for source in node.sources:
+        found = _read(source, subject, held=held, parent_held=parent_held, verdicts=verdicts)
+        if isinstance(found, Verdict):
+            return _settle(node, found, held)
+        parts.append(found)
+    for condition, source in node.conditions:
+        found = _read(source, subject, held=held, parent_held=parent_held, verdicts=verdicts)
+        if isinstance(found, Verdict):
+            return _settle(node, found, held)
+        parts.append(found)
+        if not holds(condition, _value(source, subject, held=held, parent_held=parent_held)):
+            asked = digest([*parts, condition.reason.encode()])
+            return _settle(node, Verdict(Kind.SKIP, asked, Status.SKIPPED, condition.reason), held)
+    asked = digest(parts)
+    mine = held.get(node.pk)
+    if mine is not None and mine.asked == asked:
+        return Verdict(Kind.SETTLED, asked, mine.status)
+    return Verdict(Kind.READY, asked)
+
+
+def _settle(node: Node, found: Verdict, held: Mapping[int, Held]) -> Verdict:
+    """A decision that needs no inferring is settled once the store holds it."""
+    if found.kind in (Kind.WAITING, Kind.UNAVAILABLE):
+        return found
+    asked = digest([node.spec, found.asked, found.reason.encode()])
+    mine = held.get(node.pk)
+    if mine is not None and mine.asked == asked:
+        return Verdict(Kind.SETTLED, asked, mine.status)
+    return Verdict(found.kind, asked, found.status, found.reason)
+
+
+def _read(
+    source: Source,
+    subject: Subject,
+    *,
+    held: Mapping[int, Held],
+    parent_held: Mapping[int, Held],
+    verdicts: Mapping[int, Verdict],
+) -> bytes | Verdict:
+    """The part of the asked digest that one read adds, or why the node cannot be run."""
+    if source.node is not None:
+        return _read_result(source, held=held, parent_held=parent_held, verdicts=verdicts)
+    owner = subject.parent if source.of_parent else subject
+    value = None if owner is None else _at(owner.fields, source.path)
+    if value is None or (source.read.file and value == ""):
+        if source.read.optional:
+            return b"\xc0"
+        return Verdict(Kind.SKIP, b"", Status.SKIPPED, source.read.absent_reason)
+    if source.read.file is None:
+        return encode(value)
+    assert owner is not None
+    checksum = _at(owner.fields, source.checksum) if source.checksum else None
+    return encode([value, checksum]) + owner.revision
+
+
+def _read_result(
+    source: Source,
+    *,
+    held: Mapping[int, Held],
+    parent_held: Mapping[int, Held],
+    verdicts: Mapping[int, Verdict],
+) -> bytes | Verdict:
+    """What an upstream result adds: the digest of its value once it is settled."""
+    assert source.node is not None
+    if source.of_parent:
+        mine = parent_held.get(source.node)
+        if mine is None:
+            return Verdict(Kind.WAITING)
+        status, asked = mine.status, mine.asked
+    else:
+        verdict = verdicts.get(source.node)
+        if verdict is None or verdict.kind in (Kind.READY, Kind.WAITING):
+            return Verdict(Kind.WAITING)
+        if verdict.kind is Kind.UNAVAILABLE:
+            return Verdict(Kind.UNAVAILABLE)
+        mine = held.get(source.node)
+        status, asked = verdict.status or Status.SKIPPED, verdict.asked
+    if status is Status.DONE and mine is not None:
+        return mine.value_digest
+    if source.read.optional:
+        return b"\xc0"
+    if status is Status.SKIPPED:
+        return Verdict(Kind.SKIP, asked, Status.SKIPPED, f"upstream {source.read.path.split('.')[0]} skipped")
+    return Verdict(Kind.UPSTREAM_FAILED, asked, Status.FAILED, source.read.path.split(".")[0])
+
+
+def _value(
+    source: Source, subject: Subject, *, held: Mapping[int, Held], parent_held: Mapping[int, Held]
+) -> Value:
+    """The value that a condition compares."""
+    if source.node is None:
+        owner = subject.parent if source.of_parent else subject
+        return None if owner is None else _at(owner.fields, source.path)
+    mine = (parent_held if source.of_parent else held).get(source.node)
+    if mine is None or mine.status is not Status.DONE or not mine.value:
+        return None
+    return at_path(decode(mine.value), source.path)
+
+
+def _at(fields: Mapping[str, Value], path: tuple[str, ...]) -> Value:
+    """The field at *path*; a key that holds the dots itself wins."""
+    if len(path) == 1:
+        return fields.get(path[0])
+    whole = fields.get(".".join(path))
+    return at_path(dict(fields), path) if whole is None else whole
+
+
+def holds(condition: Condition, value: Value) -> bool:
+    """Whether *condition* is true of *value*; an absent value fulfils only ``!=``, ``not in`` and ``exists False``."""
+    compare, wanted = condition.compare, condition.value
+    if compare is Comparison.EXISTS:
+        return (value is not None) is (wanted is not False)
+    if compare is Comparison.EQUAL:
+        return bool(value == wanted)
+    if compare is Comparison.NOT_EQUAL:
+        return bool(value != wanted)
+    if compare is Comparison.IN:
+        return value in _list(wanted)
+    if compare is Comparison.NOT_IN:
+        return value not in _list(wanted)
+    if compare is Comparison.MATCHES:
+        return isinstance(value, str) and re.search(str(wanted), value) is not None
+    return _ordered(compare, value, wanted)
+
+
+def _ordered(compare: Comparison, value: Value, wanted: Value) -> bool:
+    """Less or more; false where the two cannot be ordered."""
+    try:
+        return bool(
+            (compare is Comparison.LESS and value < wanted)
+            or (compare is Comparison.AT_MOST and value <= wanted)
+            or (compare is Comparison.MORE and value > wanted)
+            or (compare is Comparison.AT_LEAST and value >= wanted)
+        )
+    except TypeError:
+        return False
+
+
+def _list(value: Value) -> Sequence[Value]:
+    return value if isinstance(value, list) else [value]
+
+
+class Member(Struct, frozen=True):
+    """One member of a group, as a gather sees it."""
+
+    pk: int
+    #: Its place among the members: the order field, then the id.
+    place: tuple[Value, ...]
+    #: What the nodes that the gather reads say, by node.
+    verdicts: Mapping[int, Verdict]
+    held: Mapping[int, Held]
+    fields: Mapping[str, Value]
+
+
+def assess_group(node: Node, members: Sequence[Member], *, mine: Held | None, complete: bool) -> Verdict:
+    """
+    What is to be done about a gather for one holder whose live *members* are given in order.
+
+    *complete* is false while an expansion that makes members is open. Members that failed or were skipped are left
+    out, or fail the group where the stage says ``missing="fail"``.
+    """
+    if node.version is None:
+        return Verdict(Kind.UNAVAILABLE)
+    if not complete:
+        return Verdict(Kind.WAITING)
+    parts = [node.spec]
+    for member in members:
+        for source in node.sources:
+            found = _member_part(source, member)
+            if found is None:
+                return Verdict(Kind.WAITING)
+            if not found and node.stage.missing == "fail":
+                return _settle(
+                    node,
+                    Verdict(Kind.UPSTREAM_FAILED, digest(parts), Status.FAILED, source.read.path.split(".")[0]),
+                    {node.pk: mine} if mine else {},
+                )
+            parts.append(found)
+        parts.append(str(member.pk).encode())
+    asked = digest(parts)
+    if not members:
+        return _settle(
+            node, Verdict(Kind.SKIP, asked, Status.SKIPPED, "no_members"), {node.pk: mine} if mine else {}
+        )
+    if mine is not None and mine.asked == asked:
+        return Verdict(Kind.SETTLED, asked, mine.status)
+    return Verdict(Kind.READY, asked)
+
+
+def _member_part(source: Source, member: Member) -> bytes | None:
+    """What one member adds to a gather's digest; empty where it is missing, None while it is open."""
+    if source.node is None:
+        value = _at(member.fields, source.path)
+        return b"" if value is None else encode(value)
+    verdict = member.verdicts.get(source.node)
+    if verdict is None or verdict.kind in (Kind.READY, Kind.WAITING):
+        return None
+    found = member.held.get(source.node)
+    return found.value_digest if found is not None and found.status is Status.DONE else b""
+
+
+def outcome(verdicts: Mapping[int, Verdict], nodes: Sequence[Node]) -> Status | None:
+    """
+    What has become of a record as a whole; None while anything is open.
+
+    Failed where a required stage failed; skipped where every required stage was skipped; else done.
+    """
+    required: list[Status] = []
+    for node in nodes:
+        if node.stage.kind is StageKind.GATHER:
+            continue
+        verdict = verdicts.get(node.pk)
+        if verdict is None or verdict.kind in (Kind.READY, Kind.WAITING):
+            return None
+        if node.stage.required and verdict.status is not None:
+            required.append(verdict.status)
+    if Status.FAILED in required:
+        return Status.FAILED
+    if required and all(status is Status.SKIPPED for status in required):
+        return Status.SKIPPED
+    return Status.DONE

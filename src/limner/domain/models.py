@@ -1,0 +1,37 @@
+"""Models: named, versioned, content-addressed parameters of an inferrer."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct, field
+
+from limner.domain.tasks import ModelRef
+from limner.domain.values import Value
+
+
+class ModelVersion(Struct, frozen=True, kw_only=True):
+    """One version of a model, with all that is known of it."""
+
+    name: str
+    number: int
+    #: SHA-256 of its file, which is an artifact.
+    sha256: str
+    #: Name the file had, its ending included.
+    filename: str
+    size: int
+    created: float
+    #: Thresholds, preprocessing, licence: part of the version of what uses it, handed to the inferrer.
+    manifest: Mapping[str, Value] = field(default_factory=dict)
+    #: Where it came from: code, data digest, seed, libraries. Not part of any version.
+    origin: Mapping[str, Value] = field(default_factory=dict)
+    #: What it was judged by.
+    metrics: Mapping[str, Value] = field(default_factory=dict)
+    licence: str | None = None
+    #: ``private`` or ``public``.
+    visibility: str = "private"
+
+    @property
+    def ref(self) -> ModelRef:
+        """What a worker needs in order to fetch it."""
+        return ModelRef(
+            name=self.name, number=self.number, sha256=self.sha256, filename=self.filename, manifest=self.manifest
+        )

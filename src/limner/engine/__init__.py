@@ -1,0 +1,1 @@
+"""Plans, sends, commits: nobody else moves a task onward."""

@@ -1,0 +1,134 @@
+"""Conductor: one transaction for results, progress and the readiness of what comes next."""
+
+from collections.abc import Mapping, Sequence
+
+from limner.clock import Clock
+from limner.domain.assessment import Node
+from limner.domain.tasks import Answer
+from limner.engine.answers import Collected
+from limner.engine.expansion import expand
+from limner.engine.groups import enroll, mark_touched, plan_marked
+from limner.engine.planner import Planner, fates_of_roots
+from limner.engine.scopes import Scope
+from limner.store.store import Transaction
+
+
+class Conductor:
+    """Commits answers; nobody else moves a task onward."""
+
+    def __init__(self, *, planner: Planner, clock: Clock) -> None:
+        self._planner = planner
+        self._clock = clock
+
+    def commit(self, tx: Transaction, scopes: Sequence[Scope], answers: Sequence[Answer]) -> None:
+        """
+        Commit answers; one that is late or repeated changes nothing, an answer of any attempt counts.
+
+        Everything is written in *tx*: results, retries, children, what became ready, and the progress of jobs.
+        """
+        tasks = tx.tasks.load({answer.task for answer in answers})
+        nodes = {node.pk: node for scope in scopes for node in scope.view.nodes}
+        still_open: dict[int, dict[int, None]] = {}
+        collected = Collected(now=self._clock.now())
+        for answer in answers:
+            task = tasks.get(answer.task)
+            if task is None or task.node not in nodes:
+                continue
+            remaining = still_open.setdefault(task.pk, dict.fromkeys(task.keys))
+            collected.take(task, nodes[task.node], answer, remaining)
+        self._write(tx, collected, scopes, nodes)
+        for scope in scopes:
+            plan_marked(tx, scope, self._planner)
+
+    def _write(
+        self, tx: Transaction, collected: Collected, scopes: Sequence[Scope], nodes: Mapping[int, Node]
+    ) -> None:
+        """Write what was collected, then what follows from it."""
+        children = self._expand(tx, collected, scopes, nodes)
+        tx.results.put(collected.rows)
+        tx.results.confirm(collected.confirmed)
+        tx.results.log_attempts(collected.attempts)
+        tx.tasks.tally(collected.tallies)
+        tx.tasks.plan(collected.new, now=collected.now)
+        tx.nodes.measure({pk: spent for pk, spent in collected.measured.items() if spent[0]})
+        for name, spent in collected.spent.items():
+            tx.jobs.grow(name, inferred=spent.inferred, reused=spent.reused, downloads=spent.downloads)
+        for job, touched in collected.touched.items():
+            for scope in scopes:
+                mine = {pk: keys for pk, keys in touched.items() if keys and scope.view.node(pk) is not None}
+                if mine:
+                    self._follow(tx, scope, mine, children, job=job)
+        self._journal(tx, collected, nodes, scopes)
+
+    def _expand(
+        self, tx: Transaction, collected: Collected, scopes: Sequence[Scope], nodes: Mapping[int, Node]
+    ) -> dict[int, list[int]]:
+        """Make the children that expansions named; keys of those that are new or differ, by node."""
+        changed: dict[int, list[int]] = {}
+        for pk, positions in collected.expanded.items():
+            view = next(scope.view for scope in scopes if scope.view.node(pk) is not None)
+            answers = {key: collected.rows[position][9] for key, position in positions.items()}
+            expanded = expand(tx, view, nodes[pk], answers)
+            for key, position in positions.items():
+                value, value_digest = expanded.values[key]
+                collected.rows[position] = (*collected.rows[position][:8], value_digest, value)
+            changed[pk] = list(expanded.changed)
+            collection = view.collections[str(nodes[pk].stage.of)]
+            touched = [*expanded.changed, *expanded.retired]
+            if touched:
+                tx.journal.write(collection, touched, kind="records", at=collected.now)
+        return changed
+
+    def _follow(
+        self,
+        tx: Transaction,
+        scope: Scope,
+        touched: Mapping[int, set[int]],
+        children: Mapping[int, list[int]],
+        *,
+        job: str | None,
+    ) -> None:
+        """Plan what became ready through the results that *touched* names, and settle what has ended."""
+        view, fates = scope.view, {}
+        by_collection: dict[int, set[int]] = {}
+        for pk, keys in touched.items():
+            node = view.node(pk)
+            if node is not None and node not in view.gathers:
+                by_collection.setdefault(view.collections[node.collection], set()).update(keys)
+        downstream = {node.pk for node in view.readers(set(touched))}
+        for pk, made in children.items():
+            node = view.node(pk)
+            if node is not None and made and pk in touched:
+                collection = view.collections[str(node.stage.of)]
+                self._planner.plan(tx, view, collection, made, job=job)
+                enroll(tx, view, collection, made, job=job)
+        for node in view.readers(set(touched), of_parent=True):
+            self._plan_children(tx, scope, node, touched, job=job)
+        for collection, keys in by_collection.items():
+            found = self._planner.plan(tx, view, collection, sorted(keys), job=job, only=downstream)
+            fates.update(fates_of_roots(tx, view, found, collection))
+        mark_touched(tx, view, touched, job=job)
+        scope.settle(tx, fates)
+
+    def _plan_children(
+        self, tx: Transaction, scope: Scope, node: Node, touched: Mapping[int, set[int]], *, job: str | None
+    ) -> None:
+        """Plan a node over children that reads what was said of their parents."""
+        collection = scope.view.collections[node.collection]
+        parents = sorted({key for pk in node.upstream & set(touched) for key in touched[pk]})
+        keys = [record.pk for record in tx.records.children(parents, collection=collection)]
+        if keys:
+            self._planner.plan(tx, scope.view, collection, keys, job=job, only={node.pk})
+
+    def _journal(
+        self, tx: Transaction, collected: Collected, nodes: Mapping[int, Node], scopes: Sequence[Scope]
+    ) -> None:
+        """Append to the journal what changed, one row for each collection."""
+        changed: dict[int, set[int]] = {}
+        for touched in collected.touched.values():
+            for pk, keys in touched.items():
+                view = next(scope.view for scope in scopes if scope.view.node(pk) is not None)
+                changed.setdefault(view.collections[nodes[pk].collection], set()).update(keys)
+        for collection, keys in changed.items():
+            if keys:
+                tx.journal.write(collection, sorted(keys), kind="results", at=collected.now)

@@ -1,0 +1,152 @@
+"""The desk where jobs are made, sealed, cancelled, retried and ended."""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import structs
+
+from limner.clock import Clock
+from limner.domain.jobs import Counts, Fate, Job, JobState
+from limner.domain.values import Value
+from limner.engine.planner import Planner, family_fates
+from limner.engine.scopes import Scope
+from limner.engine.views import View
+from limner.errors import UsageError
+from limner.ids import new_id
+from limner.store.ledger import standing
+from limner.store.store import Transaction
+
+
+class Desk:
+    """Moves jobs."""
+
+    def __init__(self, *, planner: Planner, clock: Clock) -> None:
+        self._planner = planner
+        self._clock = clock
+
+    def open(
+        self,
+        tx: Transaction,
+        pipeline: str,
+        *,
+        choices: Mapping[str, Sequence[str]],
+        priority: int = 0,
+        detail: Mapping[str, Value] | None = None,
+    ) -> Job:
+        """Make a job that has no records yet and is running."""
+        now = self._clock.now()
+        job = Job(
+            id=new_id("job", now=now),
+            pipeline=pipeline,
+            state=JobState.WAITING,
+            choices={stage: list(ways) for stage, ways in choices.items()},
+            priority=priority,
+            created=now,
+            detail=dict(detail or {}),
+        )
+        tx.jobs.add(job)
+        tx.jobs.move(job.id, JobState.RUNNING, at=now)
+        return tx.jobs.get(job.id)
+
+    def seal(self, tx: Transaction, identity: str) -> None:
+        """Say that all records of a job are known: from now on it may end."""
+        tx.jobs.replace(structs.replace(tx.jobs.get(identity), sealed=True))
+        counts = tx.ledger.counts(identity)
+        tx.jobs.event(identity, "sealed", at=self._clock.now(), detail={"records": counts.records})
+
+    def end(self, tx: Transaction, scopes: Sequence[Scope]) -> list[str]:
+        """End the jobs that have nothing open; their ids."""
+        ended = []
+        for scope in scopes:
+            for identity in scope.jobs:
+                job = tx.jobs.get(identity)
+                if job.state is JobState.RUNNING and job.sealed and self._finished(tx, scope.view, identity):
+                    counts = tx.ledger.counts(identity)
+                    state = JobState.DONE_WITH_FAILURES if counts.failed else JobState.DONE
+                    tx.jobs.move(identity, state, at=self._clock.now(), detail=structs.asdict(counts))
+                    ended.append(identity)
+        return ended
+
+    def _finished(self, tx: Transaction, view: View, identity: str) -> bool:
+        gathers = [node.pk for node in view.gathers if node.version is not None]
+        return (
+            tx.ledger.counts(identity).open == 0
+            and not tx.tasks.any_open(job=identity)
+            and not (gathers and tx.groups.any_marked(gathers))
+        )
+
+    def cancel(self, tx: Transaction, identity: str, scopes: Sequence[Scope]) -> Counts:
+        """
+        Stop a job: finished results stay, what is open is cancelled; work that another job wants too is left to it.
+
+        Raises:
+            IllegalMove: it has ended.
+        """
+        now = self._clock.now()
+        tx.jobs.move(identity, JobState.CANCELLING, at=now)
+        others = [job for scope in scopes if identity in scope.jobs for job in scope.jobs if job != identity]
+        dropped: list[int] = []
+        nodes: set[int] = set()
+        for task in tx.tasks.open_of(job=identity):
+            heir = next((job for job in others if self._wants(tx, job, task.keys)), None)
+            if heir is not None:
+                tx.tasks.give_to([task.pk], job=heir)
+            else:
+                dropped.append(task.pk)
+                nodes.add(task.node)
+        tx.tasks.drop(dropped)
+        # What was dropped is still wanted by a standing pipeline: its next run looks for it.
+        tx.nodes.needs_pass(sorted(nodes))
+        self._close_ledger(tx, identity, Fate.CANCELLED)
+        tx.jobs.move(identity, JobState.CANCELLED, at=now)
+        return tx.ledger.counts(identity)
+
+    def _wants(self, tx: Transaction, job: str, keys: Sequence[int]) -> bool:
+        return Fate.OPEN in tx.ledger.fates(job, keys).values()
+
+    def _close_ledger(self, tx: Transaction, identity: str, fate: Fate) -> None:
+        for page in tx.ledger.pages(identity, having=Fate.OPEN):
+            tx.ledger.settle(identity, {key: fate for key, old in page.items() if old is Fate.OPEN})
+
+    def retry(self, tx: Transaction, scope: Scope, identity: str) -> int:
+        """
+        Open a new round for what failed or was cancelled in an ended job; how many records that is.
+
+        Raises:
+            UsageError: nothing failed.
+            IllegalMove: the job has not ended.
+        """
+        job = tx.jobs.get(identity)
+        if not job.state.ended:
+            raise UsageError(f"Job {identity} is {job.state}; it can be retried once it has ended.")
+        count = 0
+        for page in list(tx.ledger.pages(identity)):
+            again = [key for key, fate in page.items() if fate in (Fate.FAILED, Fate.CANCELLED)]
+            if again:
+                count += len(again)
+                fates = self.ask_again(tx, scope, again, job=identity)
+                tx.ledger.settle(identity, {key: fates.get(key, Fate.OPEN) for key in again})
+        if not count:
+            raise UsageError(f"Nothing failed in job {identity}, so there is nothing to retry.")
+        tx.jobs.replace(structs.replace(tx.jobs.get(identity), round=job.round + 1, sealed=True, ended=None))
+        tx.jobs.move(identity, JobState.RUNNING, at=self._clock.now(), detail={"retried": count})
+        return count
+
+    def ask_again(self, tx: Transaction, scope: Scope, keys: Sequence[int], *, job: str | None) -> dict[int, Fate]:
+        """Make the failed results of records and of their descendants stale, and plan them; their fates then."""
+        view = scope.view
+        by_collection = {view.root: list(keys)}
+        for _, collection, key in tx.records.descendants(list(keys)):
+            by_collection.setdefault(collection, []).append(key)
+        for collection, members in by_collection.items():
+            failed = []
+            for start in range(0, len(members), 500):
+                chunk = sorted(members[start : start + 500])
+                rows = tx.results.failed(versions=view.versions, span=(chunk[0], chunk[-1]), limit=1_000_000)
+                wanted = set(chunk)
+                failed += [(r[0], r[1], view.versions[r[1]]) for r in rows if r[0] in wanted]
+            tx.results.forget_asked(failed)
+            self._planner.plan(tx, view, collection, sorted(members), job=job)
+        fates = family_fates(tx, view, list(keys))
+        if scope.standing:
+            tx.ledger.settle(standing(view.pipeline.name), fates)
+        return fates

@@ -1,0 +1,137 @@
+"""Dispatcher: moves ready tasks from the store to the bus, bounded, and fair between jobs."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from msgspec import Struct
+
+from limner.clock import Clock
+from limner.domain.assessment import Node
+from limner.domain.pipelines import StageKind
+from limner.domain.tasks import Runtime, Task, encode_message
+from limner.domain.versions import Version
+from limner.engine.groups import group_inputs
+from limner.engine.inputs import Inputs, inputs_of
+from limner.engine.scopes import Scope
+from limner.engine.views import View
+from limner.store.store import Transaction
+from limner.store.tasks import StoredTask, Tally
+
+
+class Envelope(Struct, frozen=True, kw_only=True):
+    """A task on its way to the bus."""
+
+    topic: str
+    body: bytes
+
+
+def address_of(view: View, node: Node) -> str:
+    """The topic of a node's tasks: ``pipeline.stage/implementation``."""
+    return f"{view.pipeline.name}.{node.stage.name}/{node.implementation}"
+
+
+def runtime_of(view: View, node: Node, version: Version) -> Runtime:
+    """All that a worker needs in order to run a version of a node."""
+    stage = node.stage
+    return Runtime(
+        address=address_of(view, node),
+        infer=stage.chosen(node.implementation).infer,
+        kind=stage.kind,
+        params=version.params,
+        model=version.model,
+        reads={source.name: source.read.file for source in node.sources},
+        outputs=stage.outputs,
+        batch=stage.batch,
+        timeout=stage.timeout,
+        isolation=stage.isolation,
+        memory_mb=stage.memory_mb,
+        identity=stage.identity,
+    )
+
+
+class Dispatcher:
+    """Sends what is ready."""
+
+    def __init__(self, *, clock: Clock, lease: timedelta, in_flight: int) -> None:
+        self._clock = clock
+        self._lease = lease.total_seconds()
+        self._in_flight = in_flight
+        self._versions: dict[int, Version] = {}
+        self._turn: dict[int, int] = {}
+
+    def dispatch(self, tx: Transaction, scopes: Sequence[Scope]) -> list[Envelope]:
+        """Mark ready tasks as sent, as many of each node as may be in flight; publish them after the commit."""
+        backlog = tx.tasks.backlog()
+        if not backlog:
+            return []
+        flying = tx.tasks.in_flight()
+        places = {node.pk: (scope.view, node) for scope in reversed(scopes) for node in scope.view.nodes}
+        order = [job for scope in scopes for job in scope.jobs]
+        sent: list[tuple[int, float]] = []
+        envelopes: list[Envelope] = []
+        for pk, (view, node) in places.items():
+            jobs = _in_order([job for at, job in backlog if at == pk], order)
+            for task in self._choose(tx, pk, jobs, room=self._in_flight - flying.get(pk, 0)):
+                envelope = self._envelope(tx, view, node, task)
+                if envelope is not None:
+                    sent.append((task.pk, self._clock.now() + self._lease))
+                    envelopes.append(envelope)
+        tx.tasks.send(sent)
+        return envelopes
+
+    def _choose(self, tx: Transaction, node: int, jobs: Sequence[str | None], *, room: int) -> list[StoredTask]:
+        """The next tasks of a node: each job in its turn, so that a small one is not starved by a big one."""
+        if room <= 0 or not jobs:
+            return []
+        now = self._clock.now()
+        waiting = [tx.tasks.ready(node=node, job=job, now=now, limit=room) for job in jobs]
+        turn = self._turn.get(node, 0)
+        chosen: list[StoredTask] = []
+        while len(chosen) < room and any(waiting):
+            queue = waiting[turn % len(waiting)]
+            turn += 1
+            if queue:
+                chosen.append(queue.pop(0))
+        self._turn[node] = turn
+        return sorted(chosen, key=lambda task: -task.priority)
+
+    def _envelope(self, tx: Transaction, view: View, node: Node, task: StoredTask) -> Envelope | None:
+        """The message of a task; None where nothing of it is left to do, and then it has ended."""
+        if task.version != node.version:
+            tx.tasks.drop([task.pk])
+            return None
+        fresh = task.tried > 0
+        make = group_inputs if node.stage.kind is StageKind.GATHER else None
+        inputs = make(tx, view, node, task.keys) if make else inputs_of(tx, view, node, task.keys, fresh=fresh)
+        if inputs.dropped:
+            tx.tasks.tally([Tally(pk=task.pk, open=inputs.keys, ended=not inputs.keys, back=True)])
+        if not inputs.keys:
+            return None
+        return Envelope(topic=address_of(view, node), body=encode_message(self._message(tx, view, node, task, inputs)))
+
+    def _message(self, tx: Transaction, view: View, node: Node, task: StoredTask, inputs: Inputs) -> Task:
+        version = self._version(tx, task.version)
+        prior = tx.results.reads(inputs.known, node=task.node, version=task.version) if inputs.known else {}
+        return Task(
+            id=task.pk,
+            attempt=task.attempt + 1,
+            runtime=runtime_of(view, node, version),
+            version=version.digest,
+            records=inputs.ids,
+            keys=inputs.keys,
+            columns=inputs.columns,
+            prior=[prior.get(key, b"") for key in inputs.keys],
+            asked=inputs.asked,
+            lease=self._lease,
+        )
+
+    def _version(self, tx: Transaction, pk: int) -> Version:
+        if pk not in self._versions:
+            self._versions[pk] = tx.nodes.versions([pk])[pk].version
+        return self._versions[pk]
+
+
+def _in_order(jobs: Sequence[str | None], order: Sequence[str]) -> list[str | None]:
+    """*jobs* in the order of the open jobs, which is by priority and age; work without a job comes last."""
+    places: Mapping[str, int] = {job: place for place, job in enumerate(order)}
+    return sorted(jobs, key=lambda job: places.get(job or "", len(places)))

@@ -1,0 +1,120 @@
+"""The engine: a loop that commits answers, ends jobs and sends what is ready."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from limner.bus.base import Bus
+from limner.clock import Clock
+from limner.domain.pipelines import Pipeline
+from limner.domain.tasks import ANSWERS, Answer, FromWorker, Heartbeat, Released, decode_from_worker
+from limner.engine.conductor import Conductor
+from limner.engine.desk import Desk
+from limner.engine.dispatcher import Dispatcher
+from limner.engine.intake import Intake
+from limner.engine.passes import Pass
+from limner.engine.planner import Planner
+from limner.engine.scopes import Scope
+from limner.engine.upkeep import Upkeep
+from limner.engine.views import View, resolve
+from limner.store.store import Store, Transaction
+
+#: Messages committed in one transaction.
+_GROUP = 64
+
+
+class Engine:
+    """Keeps what is wanted and what is current together; one process at a time runs its loop."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bus: Bus,
+        clock: Clock,
+        pipelines: Mapping[str, Pipeline],
+        lease: timedelta,
+        in_flight: int,
+    ) -> None:
+        self.store = store
+        self.pipelines = dict(pipelines)
+        self._bus = bus
+        self._clock = clock
+        self.planner = Planner(clock=clock)
+        self.desk = Desk(planner=self.planner, clock=clock)
+        self.intake = Intake(planner=self.planner, clock=clock)
+        self.passes = Pass(store=store, planner=self.planner, clock=clock)
+        self._conductor = Conductor(planner=self.planner, clock=clock)
+        self._dispatcher = Dispatcher(clock=clock, lease=lease, in_flight=in_flight)
+        self._upkeep = Upkeep(clock=clock, lease=lease, bus=bus)
+        self._views: dict[str, tuple[object, View]] = {}
+        self._next_upkeep = 0.0
+
+    def start(self) -> None:
+        """Take over the store: what an earlier process had sent is lost with its bus, and is sent again."""
+        with self.store.transaction() as tx:
+            tx.tasks.unsend()
+
+    def scopes(self, tx: Transaction) -> list[Scope]:
+        """The default views of the pipelines, and the choices of open jobs; those of urgent jobs first."""
+        state = tuple((node.pk, node.active, node.retired) for node in tx.nodes.all())
+        jobs: dict[str, tuple[View, list[str]]] = {}
+        for job in tx.jobs.open():
+            if job.pipeline in self.pipelines:
+                view = self.view(tx, job.pipeline, dict(job.choices), state=state)
+                jobs.setdefault(repr(view.key), (view, []))[1].append(job.id)
+        found = []
+        for name, pipeline in self.pipelines.items():
+            view = self.view(tx, name, {}, state=state)
+            _, mine = jobs.pop(repr(view.key), (view, []))
+            if pipeline.standing or mine:
+                found.append(Scope(view=view, standing=pipeline.standing, jobs=mine))
+        return [*found, *(Scope(view=view, standing=False, jobs=mine) for view, mine in jobs.values())]
+
+    def view(
+        self, tx: Transaction, name: str, choices: Mapping[str, list[str]], *, state: object = None
+    ) -> View:
+        """The view of a pipeline with some choices, resolved again only when a node moved."""
+        if state is None:
+            state = tuple((node.pk, node.active, node.retired) for node in tx.nodes.all())
+        key = f"{name} {sorted(choices.items())}"
+        if key not in self._views or self._views[key][0] != state:
+            view = resolve(tx, self.pipelines[name], choices=choices)
+            self._views[key] = (state, view)
+        return self._views[key][1]
+
+    def scope(self, tx: Transaction, name: str, choices: Mapping[str, list[str]]) -> Scope:
+        """The scope through which a job with these choices looks, open jobs included."""
+        wanted = self.view(tx, name, choices).key
+        for scope in self.scopes(tx):
+            if scope.view.key == wanted:
+                return scope
+        return Scope(view=self.view(tx, name, choices), standing=False, jobs=[])
+
+    def step(self, *, wait: timedelta = timedelta()) -> bool:
+        """Commit the answers that came, at the latest after *wait*, and send what is ready; whether anything moved."""
+        deliveries = self._bus.take([ANSWERS], limit=_GROUP, wait=wait)
+        messages = [decode_from_worker(delivery.body) for delivery in deliveries]
+        with self.store.transaction() as tx:
+            scopes = self.scopes(tx)
+            self._commit(tx, scopes, messages)
+            ended = self.desk.end(tx, scopes)
+            envelopes = self._dispatcher.dispatch(tx, scopes)
+        self._bus.acknowledge(deliveries)
+        by_topic: dict[str, list[bytes]] = {}
+        for envelope in envelopes:
+            by_topic.setdefault(envelope.topic, []).append(envelope.body)
+        for topic, bodies in by_topic.items():
+            self._bus.publish(topic, bodies)
+        return bool(deliveries or envelopes or ended)
+
+    def _commit(self, tx: Transaction, scopes: list[Scope], messages: list[FromWorker]) -> None:
+        """Take heartbeats and releases, commit answers, and do the upkeep when its time has come."""
+        self._upkeep.heartbeat(tx, [message for message in messages if isinstance(message, Heartbeat)])
+        answers = [message for message in messages if isinstance(message, Answer)]
+        answers += self._upkeep.released(tx, scopes, [m for m in messages if isinstance(m, Released)])
+        now = self._clock.now()
+        if now >= self._next_upkeep:
+            self._next_upkeep = now + 1.0
+            answers += self._upkeep.expire(tx, scopes)
+        if answers:
+            self._conductor.commit(tx, scopes, answers)

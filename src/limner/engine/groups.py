@@ -1,0 +1,197 @@
+"""Gathers: who belongs to which group, and which groups are ready."""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from limner.domain.assessment import Held, Kind, Member, Node, Verdict, assess_group
+from limner.domain.pipelines import StageKind
+from limner.domain.tasks import Status
+from limner.domain.values import encode
+from limner.engine.inputs import NOTHING, Inputs, list_of, part_of
+from limner.engine.planner import Planner, assess_records, decided_row
+from limner.engine.scopes import Scope
+from limner.engine.views import View
+from limner.store.store import Transaction
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """A holder's members, in order, and whether all that makes members has ended."""
+
+    members: Sequence[Member]
+    complete: bool
+
+
+def enroll(tx: Transaction, view: View, collection: int, keys: Sequence[int], *, job: str | None) -> None:
+    """Let records that are new or changed join their groups; the groups that they joined or left are marked."""
+    for node in view.gathers:
+        if view.collections.get(str(node.stage.of)) != collection:
+            continue
+        if node.stage.by == "parent":
+            holders = {r.parent for r in tx.records.load(keys).values() if r.parent is not None}
+        else:
+            holders = _join(tx, node, keys)
+        tx.groups.mark(node.pk, holders, job=job)
+
+
+def _join(tx: Transaction, node: Node, keys: Sequence[int]) -> set[int]:
+    """Set the groups of members by their field; the holders they joined and left."""
+    named: dict[int, str] = {}
+    for key, record in tx.records.load(keys).items():
+        value = record.values().get(str(node.stage.by))
+        if value is not None:
+            named[key] = str(value)
+    holders = tx.records.stubs(node.collection, sorted(set(named.values())))
+    members = [(key, holders[name]) for key, name in named.items()]
+    left = tx.groups.join(node.pk, members)
+    return left | {holder for _, holder in members}
+
+
+def mark_touched(tx: Transaction, view: View, touched: Mapping[int, set[int]], *, job: str | None) -> None:
+    """Mark the groups whose members' results, or whose expansions, a commit touched; *touched* is keys by node."""
+    for node in view.gathers:
+        read = node.upstream & set(touched)
+        members = sorted(set().union(*(touched[pk] for pk in read))) if read else []
+        holders: set[int] = set()
+        if members and node.stage.by == "parent":
+            holders = {r.parent for r in tx.records.load(members).values() if r.parent is not None}
+        elif members:
+            holders = set(tx.groups.holders(node.pk, members).values())
+        for made in view.expansions:
+            if made.pk in touched and made.stage.of == node.stage.of and made.collection == node.collection:
+                holders |= touched[made.pk]
+        tx.groups.mark(node.pk, holders, job=job)
+
+
+def plan_marked(tx: Transaction, scope: Scope, planner: Planner) -> None:
+    """Plan the marked groups that are ready; one that still waits is marked again by what it waits for."""
+    view = scope.view
+    by_pk = {node.pk: node for node in view.gathers}
+    for pk, marked in tx.groups.marked(list(by_pk)).items():
+        node, jobs = by_pk[pk], dict(marked)
+        holders = list(jobs)
+        groups = groups_of(tx, view, node, holders)
+        held = tx.results.held(holders, versions=view.versions)
+        ready: dict[str | None, list[int]] = {}
+        decided = []
+        for holder in holders:
+            group = groups[holder]
+            verdict = assess_group(
+                node, group.members, mine=held.get(holder, {}).get(pk), complete=group.complete
+            )
+            if verdict.kind is Kind.READY:
+                ready.setdefault(jobs[holder], []).append(holder)
+            elif verdict.kind in (Kind.SKIP, Kind.UPSTREAM_FAILED):
+                decided.append(decided_row(holder, node, verdict))
+        tx.results.put(decided)
+        for job, keys in ready.items():
+            planner.write(tx, view, {pk: keys}, job=job)
+        tx.groups.unmark(pk, holders)
+
+
+def groups_of(tx: Transaction, view: View, node: Node, holders: Sequence[int]) -> dict[int, Group]:
+    """The groups of *holders*, their live members in order."""
+    collection = view.collections[str(node.stage.of)]
+    by_holder = _members(tx, node, collection, holders)
+    everyone = sorted({key for keys in by_holder.values() for key in keys})
+    found = assess_records(tx, view, collection, everyone)
+    open_holders = _open_expansions(tx, view, node, holders)
+    groups: dict[int, Group] = {}
+    for holder, keys in by_holder.items():
+        members = [
+            Member(
+                key,
+                _place(node, found.loaded.subjects[key].fields, found.loaded.records[key].id),
+                found.verdicts[key],
+                found.loaded.of(key),
+                found.loaded.subjects[key].fields,
+            )
+            for key in keys
+            if key in found.verdicts
+        ]
+        members.sort(key=lambda member: member.place)
+        groups[holder] = Group(members=members, complete=holder not in open_holders)
+    return groups
+
+
+def _members(tx: Transaction, node: Node, collection: int, holders: Sequence[int]) -> dict[int, list[int]]:
+    if node.stage.by != "parent":
+        return tx.groups.members(node.pk, holders)
+    found: dict[int, list[int]] = {holder: [] for holder in holders}
+    for record in tx.records.children(holders, collection=collection):
+        if record.parent is not None:
+            found[record.parent].append(record.pk)
+    return found
+
+
+def _place(node: Node, fields: Mapping[str, object], identity: str) -> tuple[object, ...]:
+    """A member's place: numbers before texts, records without the field last, then the id."""
+    value = fields.get(node.stage.order) if node.stage.order else None
+    if isinstance(value, int | float):
+        return (0, value, "", identity)
+    return (1, 0, value, identity) if isinstance(value, str) else (2, 0, "", identity)
+
+
+def _open_expansions(tx: Transaction, view: View, node: Node, holders: Sequence[int]) -> set[int]:
+    """Holders whose own expansion into the members' collection is not settled."""
+    makers = [m for m in view.expansions if m.stage.of == node.stage.of and m.collection == node.collection]
+    if not makers:
+        return set()
+    verdicts = assess_records(tx, view, view.collections[node.collection], holders).verdicts
+    waiting = (Kind.READY, Kind.WAITING)
+    return {
+        holder
+        for holder, found in verdicts.items()
+        if any(found.get(maker.pk, Verdict(Kind.WAITING)).kind in waiting for maker in makers)
+    }
+
+
+def group_inputs(tx: Transaction, view: View, node: Node, holders: Sequence[int]) -> Inputs:
+    """The inputs of a gather: for each holder and input, the list of its members' values in order."""
+    groups = groups_of(tx, view, node, holders)
+    held = tx.results.held(holders, versions=view.versions)
+    records = tx.records.load(holders)
+    asked: dict[int, bytes] = {}
+    for holder in holders:
+        group = groups[holder]
+        mine: Held | None = held.get(holder, {}).get(node.pk)
+        verdict = assess_group(node, group.members, mine=mine, complete=group.complete)
+        if verdict.kind is Kind.READY:
+            asked[holder] = verdict.asked
+    kept = [holder for holder in holders if holder in asked]
+    members = sorted({member.pk for holder in kept for member in groups[holder].members})
+    columns: dict[str, list[bytes]] = {}
+    for source in node.sources:
+        version = view.versions.get(source.node) if source.node is not None else None
+        stored = (
+            tx.results.values(members, node=source.node, version=version)
+            if source.node is not None and version is not None
+            else {}
+        )
+        columns[source.name] = [
+            list_of(
+                [
+                    part_of(stored.get(member.pk), source.path) if source.node is not None else _field(member, source.path)
+                    for member in groups[holder].members
+                ]
+            )
+            for holder in kept
+        ]
+    return Inputs(
+        keys=kept,
+        ids=[records[holder].id for holder in kept],
+        asked=[asked[holder] for holder in kept],
+        columns=columns,
+        known=[holder for holder in kept if done(held.get(holder, {}).get(node.pk))],
+        dropped=[holder for holder in holders if holder not in asked],
+    )
+
+
+def _field(member: Member, path: tuple[str, ...]) -> bytes:
+    value = member.fields.get(".".join(path))
+    return NOTHING if value is None else encode(value)
+
+
+def done(held: Held | None) -> bool:
+    """Whether the store holds a value."""
+    return held is not None and held.status is Status.DONE

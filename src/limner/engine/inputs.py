@@ -1,0 +1,117 @@
+"""What a task carries: the inputs of its records, as columns of encoded values."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from limner.domain.assessment import Kind, Node, Source, Subject, Verdict, assess
+from limner.domain.tasks import FileRef, encode_message
+from limner.domain.values import at_path, decode, encode
+from limner.engine.subjects import Loaded, load
+from limner.engine.views import View
+from limner.store.store import Transaction
+
+NOTHING = b"\xc0"
+
+
+class Inputs(Struct, frozen=True, kw_only=True):
+    """The inputs of the records of a task that are still to be inferred."""
+
+    keys: list[int]
+    ids: list[str]
+    asked: list[bytes]
+    columns: dict[str, list[bytes]]
+    #: Those of them of which the same version said something before, from other input.
+    known: list[int]
+    #: Records that the task need not hold any more: retired, current by now, or waiting again.
+    dropped: list[int]
+
+
+def inputs_of(tx: Transaction, view: View, node: Node, keys: Sequence[int], *, fresh: bool) -> Inputs:
+    """The inputs of one node for the records *keys*; *fresh* asks a file's source again instead of a copy."""
+    collection = view.collections[node.collection]
+    loaded = load(tx, view, keys)
+    asked: dict[int, bytes] = {}
+    for key in keys:
+        if key in loaded.subjects:
+            digest = _asked(view, node, collection, key, loaded)
+            if digest is not None:
+                asked[key] = digest
+    kept = [key for key in keys if key in asked]
+    columns = {source.name: _column(tx, view, source, kept, loaded, fresh=fresh) for source in node.sources}
+    return Inputs(
+        keys=kept,
+        ids=[loaded.records[key].id for key in kept],
+        asked=[asked[key] for key in kept],
+        columns=columns,
+        known=[key for key in kept if node.pk in loaded.of(key)],
+        dropped=[key for key in keys if key not in asked],
+    )
+
+
+def _asked(view: View, node: Node, collection: int, key: int, loaded: Loaded) -> bytes | None:
+    """The digest asked, or None where the node is not ready for the record."""
+    verdicts: dict[int, Verdict] = {}
+    held, parent_held = loaded.of(key), loaded.of_parent(key)
+    for before in view.over(collection):
+        if before.pk == node.pk or before.pk in node.upstream or node.upstream:
+            verdict = assess(before, loaded.subjects[key], held=held, parent_held=parent_held, verdicts=verdicts)
+            verdicts[before.pk] = verdict
+        if before.pk == node.pk:
+            return verdict.asked if verdict.kind is Kind.READY else None
+    return None
+
+
+def _column(
+    tx: Transaction, view: View, source: Source, keys: Sequence[int], loaded: Loaded, *, fresh: bool
+) -> list[bytes]:
+    """One input of all records."""
+    if source.node is not None:
+        owners = {key: _owner_key(source, key, loaded) for key in keys}
+        version = view.versions.get(source.node)
+        wanted = sorted({owner for owner in owners.values() if owner is not None})
+        values = {} if version is None else tx.results.values(wanted, node=source.node, version=version)
+        return [part_of(values.get(owners[key] or 0), source.path) for key in keys]
+    subjects = (_owner(source, loaded.subjects[key]) for key in keys)
+    if source.read.file is None:
+        return [NOTHING if s is None else encode(_at(s.fields, source.path)) for s in subjects]
+    return [NOTHING if s is None else _file(source, s, fresh=fresh) for s in subjects]
+
+
+def _owner(source: Source, subject: Subject) -> Subject | None:
+    return subject.parent if source.of_parent else subject
+
+
+def _owner_key(source: Source, key: int, loaded: Loaded) -> int | None:
+    return loaded.records[key].parent if source.of_parent else key
+
+
+def _file(source: Source, subject: Subject, *, fresh: bool) -> bytes:
+    """The reference to the file that a field names."""
+    checksum = _at(subject.fields, source.checksum) if source.checksum else None
+    return encode_message(
+        FileRef(
+            url=str(_at(subject.fields, source.path)),
+            checksum=str(checksum) if checksum else None,
+            revision=subject.revision.decode() or None,
+            fresh=fresh,
+        )
+    )
+
+
+def part_of(value: bytes | None, path: tuple[str, ...]) -> bytes:
+    """What stands at *path* in an encoded value, encoded; nil where nothing does."""
+    if value is None:
+        return NOTHING
+    return value if not path else encode(at_path(decode(value), path))
+
+
+def _at(fields: Mapping[str, object], path: tuple[str, ...]) -> object:
+    whole = fields.get(".".join(path))
+    return at_path(dict(fields), path) if whole is None else whole
+
+
+def list_of(items: Sequence[bytes]) -> bytes:
+    """Encoded values as one encoded list."""
+    return msgspec.msgpack.encode([msgspec.Raw(item) for item in items])

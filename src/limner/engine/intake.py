@@ -1,0 +1,166 @@
+"""Intake: source rows become records, and what they make stale is planned in the same transaction."""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from limner.clock import Clock
+from limner.domain.jobs import Fate
+from limner.domain.records import RecordIn, SetAside
+from limner.engine.groups import enroll, plan_marked
+from limner.engine.planner import Planner, family_fates
+from limner.engine.scopes import Scope
+from limner.store.ledger import standing
+from limner.store.store import Transaction
+
+
+class Taken(Struct, frozen=True, kw_only=True):
+    """What one page of a source did."""
+
+    records: int = 0
+    changed: int = 0
+    superseded: int = 0
+    set_aside: int = 0
+    #: Results that were found current.
+    reused: int = 0
+
+
+class Intake:
+    """Takes records in."""
+
+    def __init__(self, *, planner: Planner, clock: Clock) -> None:
+        self._planner = planner
+        self._clock = clock
+
+    def take(
+        self,
+        tx: Transaction,
+        scopes: Sequence[Scope],
+        mine: Scope,
+        job: str,
+        page: Sequence[RecordIn | SetAside],
+        *,
+        priority: int = 0,
+    ) -> Taken:
+        """Take one page in for *job*, which looks through *mine*; every standing pipeline plans what changed."""
+        aside = [row for row in page if isinstance(row, SetAside)]
+        given = [row for row in page if isinstance(row, RecordIn)]
+        tx.jobs.set_aside(job, aside)
+        taken = tx.records.take_in(given)
+        by_collection = _by_collection(tx, taken.keys)
+        changed = set(taken.changed)
+        fates: dict[int, Fate] = {}
+        for collection, keys in by_collection.items():
+            moved = [key for key in keys if key in changed]
+            for scope in {id(s): s for s in (*scopes, mine)}.values():
+                if collection in scope.view.collections.values() and (scope.standing or scope is mine):
+                    found = self._plan(tx, scope, collection, moved, set(taken.added), job=job, priority=priority)
+                    if scope is mine:
+                        fates |= found
+            if moved:
+                tx.journal.write(collection, moved, kind="records", at=self._clock.now())
+        for scope in {id(s): s for s in (*scopes, mine)}.values():
+            plan_marked(tx, scope, self._planner)
+        reused = self.enter(tx, mine, job, by_collection, fates, priority=priority)
+        return Taken(
+            records=len(given),
+            changed=len(changed),
+            superseded=taken.superseded,
+            set_aside=len(aside),
+            reused=reused,
+        )
+
+    def _plan(
+        self,
+        tx: Transaction,
+        scope: Scope,
+        collection: int,
+        moved: list[int],
+        added: set[int],
+        *,
+        job: str,
+        priority: int,
+    ) -> dict[int, Fate]:
+        """Plan new and changed records, and the children that read them; their fates."""
+        if not moved:
+            return {}
+        view = scope.view
+        found = self._planner.plan(tx, view, collection, moved, job=job, priority=priority)
+        enroll(tx, view, collection, moved, job=job)
+        if view.parent_readers():
+            self._plan_children(tx, scope, [key for key in moved if key not in added], job=job)
+        if view.expansions and collection == view.root:
+            fates = family_fates(tx, view, moved)
+        else:
+            fates = found.fates(view.over(collection))
+        if scope.standing and collection == view.root:
+            owner = standing(view.pipeline.name)
+            known = tx.ledger.fates(owner, moved)
+            tx.ledger.enter(owner, {key: fate for key, fate in fates.items() if key not in known})
+            scope.settle(tx, {key: fate for key, fate in fates.items() if key in known})
+        return fates
+
+    def _plan_children(self, tx: Transaction, scope: Scope, parents: list[int], *, job: str) -> None:
+        """Plan records that read fields of parents that changed."""
+        view = scope.view
+        for name in {node.collection for node in view.parent_readers()}:
+            collection = view.collections[name]
+            keys = [record.pk for record in tx.records.children(parents, collection=collection)]
+            if keys:
+                self._planner.plan(tx, view, collection, keys, job=job)
+                tx.journal.write(collection, keys, kind="records", at=self._clock.now())
+
+    def enter(
+        self,
+        tx: Transaction,
+        mine: Scope,
+        job: str,
+        by_collection: Mapping[int, Sequence[int]],
+        fates: Mapping[int, Fate],
+        *,
+        priority: int = 0,
+    ) -> int:
+        """
+        Enter records into the job's ledger, those that are there already left out; how many results were current.
+
+        A standing pipeline knows the fates of records that did not change; for another one they are assessed.
+        """
+        reused = 0
+        for collection, keys in by_collection.items():
+            there = tx.ledger.fates(job, keys)
+            new = [key for key in dict.fromkeys(keys) if key not in there]
+            still = [key for key in new if key not in fates]
+            known = dict(fates)
+            if still:
+                found, settled = self._fates(tx, mine, collection, still, job=job, priority=priority)
+                known |= found
+                reused += settled
+            tx.ledger.enter(job, {key: known[key] for key in new if key in known})
+        return reused
+
+    def _fates(
+        self, tx: Transaction, mine: Scope, collection: int, keys: list[int], *, job: str, priority: int
+    ) -> tuple[dict[int, Fate], int]:
+        """Fates of records that did not change, and how many of their results are current."""
+        view = mine.view
+        nodes = [node for node in view.over(collection) if node.version is not None]
+        if mine.standing and collection == view.root:
+            fates = tx.ledger.fates(standing(view.pipeline.name), keys)
+            if len(fates) == len(keys):
+                ended = sum(1 for fate in fates.values() if fate is not Fate.OPEN)
+                return fates, ended * len(nodes)
+        found = self._planner.plan(tx, view, collection, keys, job=job, priority=priority)
+        if view.expansions and collection == view.root:
+            fates = family_fates(tx, view, keys)
+        else:
+            fates = found.fates(nodes)
+        settled = sum(1 for verdicts in found.verdicts.values() for verdict in verdicts.values() if verdict.status)
+        return fates, settled
+
+
+def _by_collection(tx: Transaction, keys: Sequence[int]) -> dict[int, list[int]]:
+    """*keys* by their collection, each once, in order."""
+    found: dict[int, list[int]] = {}
+    for key, record in tx.records.load(sorted(set(keys))).items():
+        found.setdefault(record.collection, []).append(key)
+    return found

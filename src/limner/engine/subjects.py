@@ -1,0 +1,57 @@
+"""Loads records, their parents and what is held of them, as the rule of staleness wants to see them."""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from limner.domain.assessment import Held, Subject
+from limner.engine.views import View
+from limner.store.records import RecordState, StoredRecord
+from limner.store.store import Transaction
+
+_NOTHING: Mapping[int, Held] = {}
+
+
+class Loaded(Struct, frozen=True, kw_only=True):
+    """Some records with everything that the rule of staleness compares."""
+
+    records: Mapping[int, StoredRecord]
+    subjects: Mapping[int, Subject]
+    held: Mapping[int, Mapping[int, Held]]
+    parent_held: Mapping[int, Mapping[int, Held]]
+
+    def of(self, key: int) -> Mapping[int, Held]:
+        """What is held of a record."""
+        return self.held.get(key, _NOTHING)
+
+    def of_parent(self, key: int) -> Mapping[int, Held]:
+        """What is held of a record's parent."""
+        parent = self.records[key].parent
+        return _NOTHING if parent is None else self.parent_held.get(parent, _NOTHING)
+
+
+def load(tx: Transaction, view: View, keys: Sequence[int], *, versions: Mapping[int, int] | None = None) -> Loaded:
+    """The live records *keys*; their parents where a node of the view reads one."""
+    active = view.versions if versions is None else versions
+    records = {key: record for key, record in tx.records.load(keys).items() if record.state != RecordState.RETIRED}
+    parents: dict[int, StoredRecord] = {}
+    parent_held: Mapping[int, Mapping[int, Held]] = {}
+    if view.parent_readers():
+        wanted = sorted({record.parent for record in records.values() if record.parent is not None})
+        parents = tx.records.load(wanted)
+        parent_held = tx.results.held(wanted, versions=active, with_value=view.with_value)
+    subjects = {
+        key: Subject(
+            key,
+            record.values(),
+            record.stamp,
+            _parent(parents.get(record.parent)) if record.parent is not None else None,
+        )
+        for key, record in records.items()
+    }
+    held = tx.results.held(list(records), versions=active, with_value=view.with_value)
+    return Loaded(records=records, subjects=subjects, held=held, parent_held=parent_held)
+
+
+def _parent(record: StoredRecord | None) -> Subject | None:
+    return None if record is None else Subject(record.pk, record.values(), record.stamp)

@@ -1,0 +1,119 @@
+"""Upkeep: leases that ran out, and tasks whose worker was lost with them."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from limner.bus.base import Bus
+from limner.clock import Clock
+from limner.domain.assessment import Node
+from limner.domain.failures import Failure, FailureCode
+from limner.domain.pipelines import StageKind
+from limner.domain.tasks import Answer, Heartbeat, Outcome, Released, Status
+from limner.engine.dispatcher import address_of
+from limner.engine.groups import group_inputs
+from limner.engine.inputs import inputs_of
+from limner.engine.scopes import Scope
+from limner.engine.views import View
+from limner.store.store import Transaction
+from limner.store.tasks import NewTask, StoredTask
+
+#: A task that a worker gives back because it is stopping; any other reason says that it cannot be run.
+STOPPING = "stopping"
+
+
+class Upkeep:
+    """Moves leases and sends lost work again."""
+
+    def __init__(self, *, clock: Clock, lease: timedelta, bus: Bus) -> None:
+        self._clock = clock
+        self._lease = lease.total_seconds()
+        self._bus = bus
+
+    def heartbeat(self, tx: Transaction, beats: Sequence[Heartbeat]) -> None:
+        """Move the leases of the tasks that workers say they hold."""
+        for beat in beats:
+            tx.tasks.extend(beat.tasks, until=self._clock.now() + self._lease, worker=beat.worker)
+
+    def released(self, tx: Transaction, scopes: Sequence[Scope], given: Sequence[Released]) -> list[Answer]:
+        """Send again what workers gave back; where one cannot run the task at all, the answers that say so."""
+        tx.tasks.unsend([message.task for message in given if message.reason == STOPPING])
+        places = _places(scopes)
+        answers = []
+        broken = {message.task: message for message in given if message.reason != STOPPING}
+        for pk, task in tx.tasks.load(broken).items():
+            failure = Failure(
+                code=FailureCode.MODEL_UNAVAILABLE,
+                message=f"The inferrer cannot be loaded: {broken[pk].reason}",
+                reason="not loaded",
+            )
+            if task.node in places:
+                answers.append(self._failing(tx, places[task.node], task, failure, worker=broken[pk].worker))
+        return answers
+
+    def expire(self, tx: Transaction, scopes: Sequence[Scope]) -> list[Answer]:
+        """
+        Send again what silent workers held: whole once, then halved; a record alone is charged with an attempt.
+
+        What still waits on the bus is not lost. The answers charge the records that were alone.
+        """
+        places = _places(scopes)
+        answers = []
+        for task in tx.tasks.expired(now=self._clock.now()):
+            if task.node not in places:
+                continue
+            if self._bus.count(address_of(*places[task.node])):
+                tx.tasks.extend([task.pk], until=self._clock.now() + self._lease, worker=task.worker or "")
+            elif task.lost == 0:
+                self._again(tx, task, task.keys)
+            elif len(task.keys) > 1:
+                self._again(tx, task, task.keys[: len(task.keys) // 2], task.keys[len(task.keys) // 2 :])
+            else:
+                failure = Failure(
+                    code=FailureCode.WORKER_LOST,
+                    message=f"Worker {task.worker} was lost with this record alone in its hands.",
+                    reason="worker lost",
+                )
+                worker = task.worker or "unknown"
+                answers.append(self._failing(tx, places[task.node], task, failure, worker=worker))
+        return answers
+
+    def _again(self, tx: Transaction, task: StoredTask, *parts: Sequence[int]) -> None:
+        """Replace a lost task by new ones that hold its records."""
+        tx.tasks.drop([task.pk])
+        new = [
+            NewTask(
+                node=task.node,
+                version=task.version,
+                keys=part,
+                job=task.job,
+                priority=task.priority,
+                tried=task.tried,
+                lost=task.lost + 1,
+            )
+            for part in parts
+        ]
+        tx.tasks.plan(new, now=self._clock.now())
+
+    def _failing(
+        self, tx: Transaction, place: tuple[View, Node], task: StoredTask, failure: Failure, *, worker: str
+    ) -> Answer:
+        """An answer in a worker's stead that fails all open records of a task."""
+        view, node = place
+        gathers = node.stage.kind is StageKind.GATHER
+        found = group_inputs(tx, view, node, task.keys) if gathers else inputs_of(tx, view, node, task.keys, fresh=False)
+        outcomes = [Outcome(at, Status.FAILED, failure=failure, alone=True) for at in range(len(found.keys))]
+        return Answer(
+            task=task.pk,
+            attempt=task.attempt,
+            worker=worker,
+            outcomes=outcomes,
+            keys=found.keys,
+            asked=found.asked,
+            started=self._clock.now(),
+            seconds=0.0,
+        )
+
+
+def _places(scopes: Sequence[Scope]) -> dict[int, tuple[View, Node]]:
+    """The view and node of each node's key."""
+    return {node.pk: (scope.view, node) for scope in scopes for node in scope.view.nodes}

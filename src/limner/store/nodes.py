@@ -1,0 +1,134 @@
+"""Nodes (implementations of stages) and their versions."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import insert, select, update
+
+from limner.domain.versions import Version
+from limner.store.base import Noun
+from limner.store.schema import nodes, versions
+
+
+class StoredNode(Struct, frozen=True):
+    """One node as it stands in the store."""
+
+    pk: int
+    pipeline: str
+    stage: str
+    implementation: str
+    variant: str
+    collection: int
+    active: int | None
+    planned: int | None
+    planned_spec: bytes | None
+    retired: int
+
+
+class StoredVersion(Struct, frozen=True, kw_only=True):
+    """One version of one implementation, and how fast it was measured to be."""
+
+    pk: int
+    stage: str
+    implementation: str
+    version: Version
+    created: float
+    records: int
+    seconds: float
+
+    @property
+    def seconds_per_record(self) -> float | None:
+        """Measured seconds of inferring a record; None before the first."""
+        return self.seconds / self.records if self.records else None
+
+
+_COLUMNS = tuple(StoredNode.__struct_fields__)
+_decoder = msgspec.msgpack.Decoder(Version)
+
+
+class Nodes(Noun):
+    """Nodes and versions, within one transaction."""
+
+    def of(self, pipeline: str) -> list[StoredNode]:
+        """The nodes of a pipeline, retired ones included."""
+        query = select(*(nodes.c[name] for name in _COLUMNS)).where(nodes.c.pipeline == pipeline).order_by(nodes.c.pk)
+        return [StoredNode(*row) for row in self.connection.execute(query)]
+
+    def all(self) -> list[StoredNode]:
+        """Every node."""
+        query = select(*(nodes.c[name] for name in _COLUMNS)).order_by(nodes.c.pk)
+        return [StoredNode(*row) for row in self.connection.execute(query)]
+
+    def add(self, pipeline: str, stage: str, implementation: str, *, variant: str, collection: int) -> StoredNode:
+        """Insert a node."""
+        values = {
+            "pipeline": pipeline,
+            "stage": stage,
+            "implementation": implementation,
+            "variant": variant,
+            "collection": collection,
+        }
+        pk = self.connection.execute(insert(nodes).values(**values).returning(nodes.c.pk)).scalar_one()
+        return StoredNode(pk, pipeline, stage, implementation, variant, collection, None, None, None, 0)
+
+    def set_retired(self, keys: Sequence[int], *, retired: bool) -> None:
+        """Say that the declaration no longer holds these nodes, or holds them again."""
+        if keys:
+            self.connection.execute(update(nodes).where(nodes.c.pk.in_(keys)).values(retired=int(retired), planned=None))
+
+    def activate(self, pk: int, version: int | None) -> None:
+        """Make *version* the one that is served."""
+        self.connection.execute(update(nodes).where(nodes.c.pk == pk).values(active=version))
+
+    def set_planned(self, pk: int, version: int | None, *, spec: bytes) -> None:
+        """Remember what the last pass over the collection planned for; None asks for a new pass."""
+        self.connection.execute(update(nodes).where(nodes.c.pk == pk).values(planned=version, planned_spec=spec))
+
+    def needs_pass(self, keys: Sequence[int]) -> None:
+        """Ask for a new pass over the collections of these nodes."""
+        if keys:
+            self.connection.execute(update(nodes).where(nodes.c.pk.in_(keys)).values(planned=None))
+
+    def register(self, pipeline: str, stage: str, implementation: str, *, version: Version, now: float) -> int:
+        """The key of *version*, which is inserted if it is new."""
+        query = select(versions.c.pk).where(
+            versions.c.pipeline == pipeline,
+            versions.c.stage == stage,
+            versions.c.implementation == implementation,
+            versions.c.digest == version.digest,
+        )
+        found = self.connection.execute(query).scalar_one_or_none()
+        if found is not None:
+            return int(found)
+        values = {
+            "pipeline": pipeline,
+            "stage": stage,
+            "implementation": implementation,
+            "digest": version.digest,
+            "detail": msgspec.msgpack.encode(version),
+            "created": now,
+        }
+        return int(self.connection.execute(insert(versions).values(**values).returning(versions.c.pk)).scalar_one())
+
+    def versions(self, keys: Sequence[int]) -> dict[int, StoredVersion]:
+        """The versions with these keys."""
+        query = select(versions).where(versions.c.pk.in_(keys))
+        return {
+            row.pk: StoredVersion(
+                pk=row.pk,
+                stage=row.stage,
+                implementation=row.implementation,
+                version=_decoder.decode(row.detail),
+                created=row.created,
+                records=row.records,
+                seconds=row.seconds,
+            )
+            for row in self.connection.execute(query)
+        }
+
+    def measure(self, spent: Mapping[int, tuple[int, float]]) -> None:
+        """Add records and seconds to what was measured, by version."""
+        for pk, (count, seconds) in spent.items():
+            grown = {"records": versions.c.records + count, "seconds": versions.c.seconds + seconds}
+            self.connection.execute(update(versions).where(versions.c.pk == pk).values(**grown))

@@ -1,0 +1,86 @@
+"""The store: transactions over one database, with a room for each noun."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from limner.errors import StoreUnavailable
+from limner.store.dialect import Statements, begin, open_engine, size_of
+from limner.store.groups import Groups
+from limner.store.jobs import Jobs
+from limner.store.journal import Journal
+from limner.store.ledger import Ledger
+from limner.store.migrate import bring_up
+from limner.store.models import Models
+from limner.store.nodes import Nodes
+from limner.store.records import Records
+from limner.store.results import Results
+from limner.store.tasks import Tasks
+
+
+class Transaction:
+    """One transaction, by noun."""
+
+    def __init__(self, connection: Connection, statements: Statements) -> None:
+        self.connection = connection
+        self.records = Records(connection, statements)
+        self.nodes = Nodes(connection, statements)
+        self.results = Results(connection, statements)
+        self.tasks = Tasks(connection, statements)
+        self.jobs = Jobs(connection, statements)
+        self.ledger = Ledger(connection, statements)
+        self.groups = Groups(connection, statements)
+        self.models = Models(connection, statements)
+        self.journal = Journal(connection, statements)
+
+    @property
+    def size(self) -> int:
+        """Bytes that the database takes."""
+        return size_of(self.connection)
+
+
+class Store:
+    """
+    The only truth: what is not in it did not happen.
+
+    Raises:
+        ConfigurationError: the URL is not understood.
+        StoreUnavailable: the database cannot be opened, or a newer Limner made it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_engine(url)
+        self._statements = Statements()
+        bring_up(self._engine)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A transaction that writes: all of it is on the disk when the block ends, nothing of it after an error."""
+        with self._begun(writing=True) as transaction:
+            yield transaction
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """A transaction that only reads: everything it sees is of one moment."""
+        with self._begun(writing=False) as transaction:
+            yield transaction
+
+    @contextmanager
+    def _begun(self, *, writing: bool) -> Iterator[Transaction]:
+        try:
+            with self._engine.connect() as connection:
+                begin(connection, writing=writing)
+                try:
+                    yield Transaction(connection, self._statements)
+                except BaseException:
+                    connection.rollback()
+                    raise
+                connection.commit()
+        except DBAPIError as error:
+            raise StoreUnavailable(f"The store refused: {error.orig}") from error
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._engine.dispose()

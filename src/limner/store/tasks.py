@@ -1,0 +1,266 @@
+"""Tasks: what is planned, sent, leased and retried."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Select, bindparam, delete, func, insert, or_, select, update
+
+from limner.domain.packing import pack, unpack
+from limner.store.base import Noun
+from limner.store.schema import tasks
+
+
+class TaskState(IntEnum):
+    """Where a task stands."""
+
+    READY = 0
+    SENT = 1
+    ENDED = 2
+    DROPPED = 3
+
+
+class StoredTask(Struct, frozen=True):
+    """One open task as it stands in the store."""
+
+    pk: int
+    node: int
+    version: int
+    job: str | None
+    state: int
+    priority: int
+    tried: int
+    attempt: int
+    lost: int
+    not_before: float
+    lease_until: float | None
+    worker: str | None
+    first: int
+    last: int
+    open: bytes
+    size: int
+    done: int
+    failed: int
+    skipped: int
+    unchanged: int
+
+    @property
+    def keys(self) -> list[int]:
+        """The records that are still open in it."""
+        return list(unpack(self.open))
+
+
+class NewTask(Struct, frozen=True, kw_only=True):
+    """A task to plan."""
+
+    node: int
+    version: int
+    keys: Sequence[int]
+    job: str | None
+    priority: int = 0
+    tried: int = 0
+    #: Times that a worker was lost with these records.
+    lost: int = 0
+    not_before: float = 0.0
+
+
+class Tally(Struct, frozen=True, kw_only=True):
+    """What one commit did to a task."""
+
+    pk: int
+    open: Sequence[int]
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    unchanged: int = 0
+    worker: str | None = None
+    started: float | None = None
+    seconds: float = 0.0
+    ended: bool = False
+    #: It goes back to be sent again: its worker is done with it and some records are open.
+    back: bool = False
+
+    @property
+    def state(self) -> TaskState:
+        """Where the task stands after the commit."""
+        if self.ended:
+            return TaskState.ENDED
+        return TaskState.READY if self.back else TaskState.SENT
+
+
+_COLUMNS = tuple(StoredTask.__struct_fields__)
+
+
+class Tasks(Noun):
+    """Tasks, within one transaction."""
+
+    def plan(self, given: Sequence[NewTask], *, now: float) -> None:
+        """Insert tasks that are ready."""
+        first = self.allocate("tasks", len(given))
+        columns = (
+            *("pk", "node", "version", "job", "state", "priority", "tried", "attempt", "lost", "not_before"),
+            *("first", "last", "open", "size", "done", "failed", "skipped", "unchanged", "created", "seconds"),
+        )
+        rows = [
+            (
+                *(first + position, task.node, task.version, task.job, TaskState.READY, task.priority, task.tried, 0),
+                *(task.lost, task.not_before, min(task.keys), max(task.keys), pack(task.keys), len(task.keys)),
+                *(0, 0, 0, 0, now, 0.0),
+            )
+            for position, task in enumerate(given)
+        ]
+        self.bulk("plan tasks", lambda: insert(tasks), columns=columns, rows=rows)
+
+    def ready(self, *, node: int, job: str | None, now: float, limit: int) -> list[StoredTask]:
+        """The next tasks of a node and job that may be sent, in the order in which they were planned."""
+        query = (
+            self._open()
+            .where(
+                tasks.c.state == TaskState.READY,
+                tasks.c.node == node,
+                tasks.c.job.is_(None) if job is None else tasks.c.job == job,
+                tasks.c.not_before <= now,
+            )
+            .order_by(tasks.c.pk)
+            .limit(limit)
+        )
+        return [StoredTask(*row) for row in self.connection.execute(query)]
+
+    def backlog(self) -> dict[tuple[int, str | None], int]:
+        """How many tasks are ready, by node and job, those that wait for a retry included."""
+        query = (
+            select(tasks.c.node, tasks.c.job, func.count())
+            .where(tasks.c.state == TaskState.READY)
+            .group_by(tasks.c.node, tasks.c.job)
+        )
+        return {(row[0], row[1]): row[2] for row in self.connection.execute(query)}
+
+    def in_flight(self) -> dict[int, int]:
+        """How many tasks are sent, by node."""
+        query = select(tasks.c.node, func.count()).where(tasks.c.state == TaskState.SENT).group_by(tasks.c.node)
+        return {row[0]: row[1] for row in self.connection.execute(query)}
+
+    def next_retry(self) -> float | None:
+        """When the earliest waiting task may be sent."""
+        query = select(func.min(tasks.c.not_before)).where(tasks.c.state == TaskState.READY)
+        found = self.connection.execute(query).scalar_one_or_none()
+        return None if found is None else float(found)
+
+    def send(self, rows: Sequence[tuple[int, float]]) -> None:
+        """Mark tasks as sent: key and end of the lease."""
+        self.bulk(
+            "send tasks",
+            lambda: update(tasks)
+            .where(tasks.c.pk == bindparam("key"))
+            .values(state=TaskState.SENT, attempt=tasks.c.attempt + 1, lease_until=bindparam("until")),
+            columns=("key", "until"),
+            rows=rows,
+        )
+
+    def extend(self, keys: Sequence[int], *, until: float, worker: str) -> None:
+        """Move the leases of sent tasks."""
+        for start in range(0, len(keys), 900):
+            chunk = keys[start : start + 900]
+            held = update(tasks).where(tasks.c.pk.in_(chunk), tasks.c.state == TaskState.SENT)
+            self.connection.execute(held.values(lease_until=until, worker=worker))
+
+    def unsend(self, keys: Sequence[int] | None = None) -> int:
+        """Make sent tasks ready again, all of them if no keys are given; how many there were."""
+        query = update(tasks).where(tasks.c.state == TaskState.SENT)
+        if keys is not None:
+            query = query.where(tasks.c.pk.in_(keys))
+        return self.connection.execute(query.values(state=TaskState.READY, lease_until=None)).rowcount
+
+    def load(self, keys: Iterable[int]) -> dict[int, StoredTask]:
+        """Open tasks by key; ended and dropped ones are left out."""
+        wanted = list(keys)
+        found: dict[int, StoredTask] = {}
+        for start in range(0, len(wanted), 900):
+            query = self._open().where(tasks.c.pk.in_(wanted[start : start + 900]), tasks.c.state <= TaskState.SENT)
+            found.update((row[0], StoredTask(*row)) for row in self.connection.execute(query))
+        return found
+
+    def expired(self, *, now: float, limit: int = 200) -> list[StoredTask]:
+        """Sent tasks whose lease ran out."""
+        query = self._open().where(tasks.c.state == TaskState.SENT, tasks.c.lease_until < now).limit(limit)
+        return [StoredTask(*row) for row in self.connection.execute(query)]
+
+    def tally(self, given: Sequence[Tally]) -> None:
+        """Write what commits did to tasks; counts are added to those that stand."""
+        columns = ("o", "d", "f", "s", "u", "w", "b", "t", "e", "st", "key")
+        rows = [
+            (
+                *(pack(t.open), t.done, t.failed, t.skipped, t.unchanged, t.worker, t.started, t.seconds),
+                *(t.started + t.seconds if t.ended and t.started else None,),
+                *(t.state, t.pk),
+            )
+            for t in given
+        ]
+        self.bulk(
+            "tally tasks",
+            lambda: update(tasks)
+            .where(tasks.c.pk == bindparam("key"))
+            .values(
+                open=bindparam("o"),
+                done=tasks.c.done + bindparam("d"),
+                failed=tasks.c.failed + bindparam("f"),
+                skipped=tasks.c.skipped + bindparam("s"),
+                unchanged=tasks.c.unchanged + bindparam("u"),
+                worker=func.coalesce(bindparam("w"), tasks.c.worker),
+                started=func.coalesce(tasks.c.started, bindparam("b")),
+                seconds=tasks.c.seconds + bindparam("t"),
+                ended=bindparam("e"),
+                state=bindparam("st"),
+            ),
+            columns=columns,
+            rows=rows,
+        )
+
+    def drop(self, keys: Sequence[int]) -> None:
+        """Take tasks out of the work; late answers to them change nothing."""
+        for start in range(0, len(keys), 900):
+            gone = update(tasks).where(tasks.c.pk.in_(keys[start : start + 900]))
+            self.connection.execute(gone.values(state=TaskState.DROPPED, open=b""))
+
+    def give_to(self, keys: Sequence[int], *, job: str | None) -> None:
+        """Hand tasks over to another job that wants the same results."""
+        if keys:
+            self.connection.execute(update(tasks).where(tasks.c.pk.in_(keys)).values(job=job))
+
+    def overlapping(self, nodes: Sequence[int], *, first: int, last: int) -> list[StoredTask]:
+        """Open tasks of *nodes* that may hold records between *first* and *last*."""
+        query = self._open().where(
+            tasks.c.node.in_(nodes), tasks.c.state.in_([0, 1]), tasks.c.last >= first, tasks.c.first <= last
+        )
+        return [StoredTask(*row) for row in self.connection.execute(query)]
+
+    def open_of(self, *, nodes: Sequence[int] | None = None, job: str | None = None) -> list[StoredTask]:
+        """Open tasks of some nodes, or of a job."""
+        query = self._open().where(tasks.c.state.in_([0, 1]))
+        if nodes is not None:
+            query = query.where(tasks.c.node.in_(nodes))
+        if job is not None:
+            query = query.where(tasks.c.job == job)
+        return [StoredTask(*row) for row in self.connection.execute(query)]
+
+    def any_open(self, *, job: str) -> bool:
+        """Whether a job has an open task."""
+        query = select(tasks.c.pk).where(tasks.c.job == job, tasks.c.state.in_([0, 1])).limit(1)
+        return self.connection.execute(query).first() is not None
+
+    def durations(self, *, nodes: Sequence[int]) -> Mapping[int, tuple[int, int]]:
+        """Open records and tasks by node."""
+        query = (
+            select(tasks.c.node, func.sum(func.length(tasks.c.open)), func.count())
+            .where(tasks.c.node.in_(nodes), or_(tasks.c.state == 0, tasks.c.state == 1))
+            .group_by(tasks.c.node)
+        )
+        return {row[0]: (int(row[1] or 0) // 8, row[2]) for row in self.connection.execute(query)}
+
+    def purge_dropped(self) -> None:
+        """Delete dropped tasks that no result points at."""
+        self.connection.execute(delete(tasks).where(tasks.c.state == TaskState.DROPPED, tasks.c.done == 0))
+
+    def _open(self) -> "Select[tuple[Any, ...]]":
+        return select(*(tasks.c[name] for name in _COLUMNS))
