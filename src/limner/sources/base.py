@@ -1,5 +1,6 @@
 """The contract of a source: records and rows set aside, in pages, in constant memory."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
@@ -7,12 +8,14 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from limner.domain.records import NotARecord, RecordIn, RecordKey, SetAside, excerpt
-from limner.domain.values import encode, finite
+from limner.domain.values import encode
 from limner.errors import UsageError
 from limner.sources.seen import Seen
 
 Page: TypeAlias = list[RecordIn | SetAside]
 
+#: Control characters and lone surrogates.
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 #: Bytes of UTF-8 in a record's id at most; more would not fit a database's index.
 MAX_ID = 1_024
 
@@ -90,8 +93,6 @@ def checked(records: list[RecordIn]) -> list[RecordIn]:
     """
     for record in records:
         check_id(record.id)
-        if not finite(record.fields):
-            raise NotARecord(f"{record.id}: a field holds a number that is not finite.")
         try:
             encode(record.fields)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -108,7 +109,7 @@ def check_id(text: str) -> None:
     """
     if not text.strip():
         raise NotARecord("The id is empty.")
-    if any(c < " " or "\x7f" <= c < "\xa0" or "\ud800" <= c <= "\udfff" for c in text):
+    if _UNFIT.search(text):
         raise NotARecord("The id holds control characters or broken Unicode.")
     if len(text.encode()) > MAX_ID:
         raise NotARecord(f"The id is longer than {MAX_ID} bytes.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from limner.domain.records import NotARecord, SetAside
-from limner.domain.values import Value, plain
+from limner.domain.values import Value, finite, plain
 from limner.errors import MissingExtra, UsageError
 from limner.sources.base import Found, Source, aside, checked
 from limner.sources.rows import Columns, record_of
@@ -79,6 +79,8 @@ class ParquetFile(Source):
     def _row(self, row: dict[str, Value], *, number: int, nested: list[str]) -> Found | SetAside:
         try:
             named = {name: _json(cell, mark=name in nested) for name, cell in row.items() if not _empty(cell)}
+            if not finite(named):
+                raise NotARecord("It holds a number that is not finite.")
             record = record_of(named, collection=self.collection, columns=self._columns)
             return Found(row=number, records=checked([record]), excerpt=str(plain(named))[:200])
         except NotARecord as error:

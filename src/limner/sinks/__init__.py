@@ -1,0 +1,1 @@
+"""Where records and results go besides the store: files of several kinds."""
