@@ -188,7 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
             "huge": bytes(_HUGE) if reply.body == "huge" else b"",
         }
         body = bodies[reply.body] if reply.status == 200 or reply.body != "picture" else _HTML
-        if reply.status == 200 and not reply.no_etag and self.headers.get("If-None-Match") == _etag(body):
+        asked = self.headers.get("If-None-Match")
+        if asked is not None and reply.status == 200 and not reply.no_etag and asked == _etag(body):
             self._send(Reply(status=304), body=b"")
             return True
         self._send(reply, body=body)
@@ -200,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
         for header, value in {"Retry-After": reply.retry_after, "Location": reply.redirect}.items():
             if value is not None:
                 self.send_header(header, value)
-        if reply.status == 200 and not reply.no_etag and not reply.redirect:
+        if reply.status == 200 and not (reply.no_etag or reply.redirect or reply.body == "huge"):
             self.send_header("ETag", _etag(body))
         if reply.no_length:
             self.send_header("Connection", "close")
