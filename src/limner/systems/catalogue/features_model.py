@@ -16,6 +16,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from limner.systems.catalogue import plates
 
@@ -96,7 +97,8 @@ def fit(measures: Floats, *, dims: int = DIMS) -> Projection:
         raise ValueError(f"{dims} components need at least {dims + 1} pictures; there are {len(measures)}")
     mean = measures.mean(axis=0, dtype=np.float64)
     centred = measures.astype(np.float64) - mean
-    variances, directions = np.linalg.eigh(centred.T @ centred / len(measures))
+    with threadpool_limits(limits=1):
+        variances, directions = np.linalg.eigh(centred.T @ centred / len(measures))
     order = np.argsort(-variances, kind="stable")[:dims]
     kept = np.maximum(variances[order], np.finfo(np.float32).eps)
     basis = directions[:, order]

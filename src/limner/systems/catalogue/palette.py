@@ -10,6 +10,11 @@ import numpy.typing as npt
 from PIL import Image
 
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})")
+#: Three weights of 13 bits and 14 bits of pixels make 53, what a float64 counts exactly.
+_STEPS = 2**13
+#: Pixels multiplied at once: so few that no library spreads the product over threads, which on a busy machine takes
+#: twenty times as long (8 ms against 0.4 ms, measured on two cores).
+_SLICE = 250
 
 
 @cache
@@ -23,8 +28,8 @@ def colour_table(*, bins: int, noise_std: float) -> npt.NDArray[np.float64]:
     """
     if bins < 2:
         raise ValueError(f"a palette needs at least 2 bins a channel, not {bins}")
-    if not (noise_std > 0 and math.isfinite(noise_std)):
-        raise ValueError(f"the noise of a palette must be a positive number, not {noise_std}")
+    if not 0 < noise_std <= 255:
+        raise ValueError(f"the noise of a palette must be a positive number up to 255, not {noise_std}")
     edges = np.linspace(0.0, 255.0, bins + 1)
     distances = (edges[np.newaxis, :] - np.arange(256)[:, np.newaxis]) / (noise_std * math.sqrt(2.0))
     below = 0.5 * (1.0 + np.vectorize(math.erf)(distances))
@@ -33,22 +38,34 @@ def colour_table(*, bins: int, noise_std: float) -> npt.NDArray[np.float64]:
     return table
 
 
+@cache
+def _whole_table(*, bins: int, noise_std: float) -> npt.NDArray[np.float64]:
+    """The colour table in whole steps of 1/8192."""
+    table: npt.NDArray[np.float64] = np.rint(colour_table(bins=bins, noise_std=noise_std) * _STEPS)
+    table.flags.writeable = False
+    return table
+
+
 def histogram(pixels: npt.NDArray[np.uint8], *, bins: int, noise_std: float) -> npt.NDArray[np.float32]:
     """
     The unit histogram of *pixels*, shape (n, 3), over bins³ colours; index = bins²·red + bins·green + blue.
 
-    One matrix product of (red ⊗ green) with blue. Summed in float64 and rounded once at the end, so that the
-    order in which a linear algebra library adds does not show.
+    A matrix product of (red ⊗ green) with blue. Weights are whole numbers of 1/8192, so for up to 16,384 pixels
+    every sum is a whole number below 2⁵³ and exact: no library, thread count or processor can change a bit of it.
     """
-    table = colour_table(bins=bins, noise_std=noise_std)
+    table = _whole_table(bins=bins, noise_std=noise_std)
     red, green, blue = (table[pixels[:, channel]] for channel in range(3))
     pairs = (red[:, :, np.newaxis] * green[:, np.newaxis, :]).reshape(len(pixels), bins * bins)
-    return unit((pairs.T @ blue).ravel())
+    total = np.zeros((bins * bins, bins))
+    for start in range(0, len(pixels), _SLICE):
+        total += pairs[start : start + _SLICE].T @ blue[start : start + _SLICE]
+    return unit(total.ravel())
 
 
 def unit(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     """*vector* divided by its length; a ValueError where it has none."""
-    length = float(np.linalg.norm(vector))
+    # fsum is exact in any order; NumPy's sums depend on the processor.
+    length = math.sqrt(math.fsum((vector * vector).tolist()))
     if not (length > 0 and math.isfinite(length)):
         raise ValueError("a vector of length zero has no direction")
     return (vector / length).astype(np.float32)
@@ -114,7 +131,7 @@ def colour(
     - ``default``: the encoder's own table with the standard deviation *query_blur*; finds a plain picture of the
       same colour far more often than the original and keeps the original's orders;
     - ``compat``: the original's query, one bin blurred by a Gaussian of 0.3 bins;
-    - ``matched``: the encoder's own table and noise, so a plain picture of the colour scores exactly 1.
+    - ``matched``: the encoder's own table and noise, so a plain picture of the colour scores 1.
 
     Raises:
         ValueError: *value* is no colour of six hex digits, or *mode* is unknown.
@@ -124,8 +141,8 @@ def colour(
         return _blurred_bin(channels, bins=bins)
     if mode not in ("default", "matched"):
         raise ValueError(f"{mode!r} is no way to search by colour; take default, compat or matched")
-    std = noise_std if mode == "matched" else query_blur
-    return histogram(np.array([channels], dtype=np.uint8), bins=bins, noise_std=std)
+    table = colour_table(bins=bins, noise_std=noise_std if mode == "matched" else query_blur)
+    return _cube(*(table[channel] for channel in channels))
 
 
 def channels_of(value: str) -> tuple[int, int, int]:
@@ -145,4 +162,11 @@ def _blurred_bin(channels: tuple[int, int, int], *, bins: int) -> npt.NDArray[np
     red, green, blue = (
         np.exp(-((steps - math.floor(channel / 255 * (bins - 1) + 0.5)) ** 2) / (2 * 0.3**2)) for channel in channels
     )
+    return _cube(red, green, blue)
+
+
+def _cube(
+    red: npt.NDArray[np.float64], green: npt.NDArray[np.float64], blue: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """The unit vector of one colour from the weights of its channels; far colours keep their small weights."""
     return unit(np.einsum("i,j,k->ijk", red, green, blue).ravel())

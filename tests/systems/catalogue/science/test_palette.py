@@ -80,6 +80,18 @@ def test_palette_is_what_noise_tends_to() -> None:
     assert float(histogram(pixels, bins=4, noise_std=30.0) @ expected) >= 0.9999
 
 
+def test_order_of_addition_does_not_show() -> None:
+    """Sums are exact: pixels in any order, as other libraries and processors would add them, give the same bytes."""
+    # given
+    pixels = np.random.default_rng(3).integers(0, 256, (2500, 3)).astype(np.uint8)
+    straight = histogram(pixels, bins=10, noise_std=30.0)
+
+    # then
+    for seed in range(20):
+        shuffled = np.random.default_rng(seed).permutation(pixels)
+        assert histogram(shuffled, bins=10, noise_std=30.0).tobytes() == straight.tobytes()
+
+
 def test_white_weighs_an_eighth() -> None:
     """Noise that leaves the range is dropped: black and white count an eighth of a mid-tone."""
     # given
@@ -152,7 +164,12 @@ def test_zero_vector_rejected() -> None:
 
 @pytest.mark.parametrize(
     ("parameters", "words"),
-    [({"bins": 1}, "at least 2 bins"), ({"noise_std": 0.0}, "positive"), ({"sizes": (100,)}, "two whole numbers")],
+    [
+        ({"bins": 1}, "at least 2 bins"),
+        ({"noise_std": 0.0}, "positive"),
+        ({"noise_std": 300.0}, "up to 255"),
+        ({"sizes": (100,)}, "two whole numbers"),
+    ],
 )
 def test_parameters_that_make_no_palette(parameters: dict[str, int], words: str) -> None:
     """A parameter that makes no sense is refused when the inferrer is made, in words."""
