@@ -77,5 +77,8 @@ def _difference(found: Value, wanted: Value, *, tolerance: float, at: str) -> st
 
 
 def _same(found: Value, wanted: Value, *, tolerance: float) -> bool:
-    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (found, wanted))
-    return math.isclose(found, wanted, rel_tol=tolerance, abs_tol=tolerance) if numbers else bool(found == wanted)
+    if isinstance(found, bool) or isinstance(wanted, bool):
+        return found is wanted
+    if isinstance(found, int | float) and isinstance(wanted, int | float):
+        return math.isclose(found, wanted, rel_tol=tolerance, abs_tol=tolerance)
+    return bool(found == wanted)
