@@ -108,11 +108,11 @@ def _infer(model: OnnxModel, which: list[int]) -> list[object]:
 
 
 def _pictures() -> list[Image.Image]:
-    """A slope of colours, seeded noise and stripes; neither square nor of one size."""
+    """A slope of colours, dark seeded noise and yellow stripes: neither square, nor of one size or mean colour."""
     across, down = np.meshgrid(np.linspace(0, 255, 160), np.linspace(0, 255, 120))
     slope = np.stack([across, down, 255 - across], axis=-1)
-    noise = np.random.default_rng(1).integers(0, 256, size=(200, 90, 3))
-    stripes = np.repeat(((np.arange(128) // 8 % 2) * 255)[:, np.newaxis], 64, axis=1)[..., np.newaxis].repeat(3, axis=2)
+    noise = np.random.default_rng(1).integers(0, 100, size=(200, 90, 3))
+    stripes = np.repeat(((np.arange(128) // 8 % 2) * 255)[:, np.newaxis], 64, axis=1)[..., np.newaxis] * [1, 1, 0]
     return [Image.fromarray(pixels.astype(np.uint8)) for pixels in (slope, noise, stripes)]
 
 
@@ -147,4 +147,7 @@ def _cosine(one: object, other: object) -> float:
     left, right = (np.atleast_1d(np.asarray(row, dtype=np.float64)) for row in (one, other))
     if np.allclose(left, right, rtol=1e-4, atol=1e-6):
         return 1.0
+    if left.size == 1:
+        # Of single numbers the cosine is 1 whatever they are.
+        return 0.0
     return float(left @ right / (np.linalg.norm(left) * np.linalg.norm(right)))
