@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-
-import httpx
+from typing import TYPE_CHECKING
 
 from limner.domain.tasks import Runtime
 from limner.domain.values import Value
@@ -11,9 +10,13 @@ from limner.domain.versions import Description
 from limner.errors import InferrerBroken, MissingExtra
 from limner.inferrers.base import Inferrer
 
+if TYPE_CHECKING:
+    # Half of the time in which a process starts; only `http` needs it.
+    import httpx
+
 
 def load_inferrer(
-    runtime: Runtime, *, model_path: Path | None, device: str | None = None, client: httpx.Client | None = None
+    runtime: Runtime, *, model_path: Path | None, device: str | None = None, client: "httpx.Client | None" = None
 ) -> Inferrer:
     """
     The inferrer that *runtime* names, loaded: ``package.module:Name``, ``onnx``, ``http`` or ``given``.
@@ -45,7 +48,7 @@ def load_inferrer(
 
 
 def describe(
-    infer: str, *, params: Mapping[str, Value] | None = None, client: httpx.Client | None = None
+    infer: str, *, params: Mapping[str, Value] | None = None, client: "httpx.Client | None" = None
 ) -> Description:
     """
     What makes the answers of *infer* interchangeable, without loading a model; what is wrong stands in ``problem``.

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx
 from msgspec import Struct
 
 from limner.domain.failures import FailedRecord
@@ -16,6 +16,10 @@ from limner.inferrers.connect import load_inferrer
 from limner.inferrers.golden import check_golden
 from limner.inferrers.inputs import Inputs
 from limner.inferrers.outcomes import MAX_OUTPUT_BYTES, Outcomes, WrittenFile, failed_outcome
+
+if TYPE_CHECKING:
+    # Half of the time in which a process starts; only `http` needs it.
+    import httpx
 
 
 class Ran(Struct, frozen=True, kw_only=True):
@@ -36,7 +40,7 @@ class Host:
         *,
         model_path: Path | None = None,
         device: str | None = None,
-        client: httpx.Client | None = None,
+        client: "httpx.Client | None" = None,
         max_output_bytes: int = MAX_OUTPUT_BYTES,
     ) -> None:
         """

@@ -1,0 +1,230 @@
+"""The handle of a child process: starts it, calls it with a deadline, and tells apart how a call can end."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from limner.domain.failures import FailureCode
+from limner.worker.calls import Asked, Call, Load, Loaded, Reply, Trouble, Unusable
+from limner.worker.frames import Assembly, decode_answered, frame
+
+#: How often a process that says nothing is looked at: something that it started may hold its line open.
+_LOOK = 0.25
+_CHUNK = 1 << 20
+#: How long a process may take to go, in seconds, and how often it is looked whether it did.
+_GRACE = 1.0
+_PAUSE = 0.002
+
+
+class ProcessOverran(Exception):
+    """The process did not answer in time; it was killed."""
+
+
+class ProcessDied(Exception):
+    """The process ended without an answer; the text says how, as the end of a sentence."""
+
+
+class HostProcess:
+    """One child process; start it in the thread that goes on using it, since it ends with that thread."""
+
+    def __init__(self, *, project: Path, log: Path | None = None) -> None:
+        """
+        Start it in the folder *project*.
+
+        What the user's code prints goes to the end of the file *log*, or to this process's standard error.
+        """
+        ours, theirs = socket.socketpair()
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(theirs)
+            output = opened.enter_context(log.open("ab")) if log else 2
+            number, parent = str(theirs.fileno()), str(os.getpid())
+            # -P: a file of the project must not stand in for a module of Python while the child starts.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-u", "-X", "faulthandler", "-m", "limner.worker.host_process", number, parent],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=project,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        ours.setblocking(False)
+        self._connection = ours
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is that of its group too."""
+        return self._process.pid
+
+    def ask(self, asked: Asked, *, within: timedelta) -> bytes:
+        """
+        The body of its answer.
+
+        Raises:
+            ProcessOverran: it did not answer in time, and was killed.
+            ProcessDied: it ended, of itself or by a signal.
+        """
+        ends = time.monotonic() + within.total_seconds()
+        try:
+            self._send(frame(asked), ends=ends)
+            return self._receive(ends=ends)
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._died() from None
+
+    def kill(self) -> None:
+        """End it and all that it started, at once; from any thread."""
+        # Once it was waited for, its number may be another's.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self._process.returncode is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self, *, grace: float = _GRACE) -> None:
+        """Hang up, wait a moment for it to go, and end what is left of it and of what it started."""
+        self._connection.close()
+        ends = time.monotonic() + grace
+        while not self._exited() and time.monotonic() < ends:
+            time.sleep(_PAUSE)
+        self.kill()
+        self._process.wait()
+
+    def _send(self, data: bytes, *, ends: float) -> None:
+        rest = memoryview(data)
+        while rest:
+            self._wait(select.POLLOUT, ends=ends)
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[self._connection.send(rest) :]
+
+    def _receive(self, *, ends: float) -> bytes:
+        assembly = Assembly()
+        while True:
+            self._wait(select.POLLIN, ends=ends)
+            try:
+                piece = self._connection.recv(_CHUNK)
+            except BlockingIOError:
+                continue
+            if not piece:
+                raise self._died()
+            body = assembly.add(piece)
+            if body is not None:
+                return body
+
+    def _wait(self, event: int, *, ends: float) -> None:
+        """Wait until the line can be read or written."""
+        poll = select.poll()
+        poll.register(self._connection, event)
+        while True:
+            gone = self._exited()
+            left = ends - time.monotonic()
+            if poll.poll(1000 * max(0.0, min(left, _LOOK))):
+                return
+            if gone:
+                raise self._died()
+            if left <= 0:
+                self.kill()
+                self.close(grace=0)
+                raise ProcessOverran
+
+    def _exited(self) -> bool:
+        """Whether it has ended; it stays a zombie, so that its group's number is not given to another."""
+        try:
+            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
+
+    def _died(self) -> ProcessDied:
+        """What became of the process, once it is gone with all that it started."""
+        ends = time.monotonic() + _GRACE
+        while not self._exited() and time.monotonic() < ends:
+            time.sleep(_PAUSE)
+        hung_up = not self._exited()
+        self.close(grace=0)
+        code = self._process.returncode
+        if hung_up:
+            return ProcessDied("hung up")
+        if code >= 0:
+            return ProcessDied(f"ended with exit status {code}")
+        name = signal.Signals(-code).name
+        hint = ", as the kernel does when memory runs out" if name == "SIGKILL" else ""
+        return ProcessDied(f"was ended by {name}{hint}")
+
+
+class ChildRunner:
+    """Calls an inferrer in a child process, which is started when it is first needed and again after it was lost."""
+
+    def __init__(self, load: Load, *, log: Path | None = None, load_limit: timedelta = timedelta(minutes=5)) -> None:
+        self._load = load
+        self._log = log
+        self._load_limit = load_limit
+        self._process: HostProcess | None = None
+        #: Processes started so far.
+        self.starts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the child that runs now."""
+        return self._process.pid if self._process else None
+
+    def run(self, columns: Mapping[str, list[bytes]], *, prior: list[bytes]) -> Reply:
+        """The outcomes of these records, within the stage's time limit; a child that was lost is told as trouble."""
+        if self._process is None:
+            problem = self._start()
+            if problem is not None:
+                return problem
+        limit = self._load.runtime.timeout
+        answered = self._ask(Call(columns=columns, prior=prior), within=limit)
+        if isinstance(answered, Loaded):
+            return Unusable(reason=f"The process of {self._load.runtime.infer} answered a call as if it were loading.")
+        return answered
+
+    def kill(self) -> None:
+        """End the call that is under way."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def close(self) -> None:
+        """End the child."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    def _start(self) -> Unusable | None:
+        """Start a child and have it load; why it cannot be used, if so."""
+        infer = self._load.runtime.infer
+        try:
+            self._process = HostProcess(project=Path(self._load.project), log=self._log)
+        except OSError as error:
+            return Unusable(reason=f"No process can be started for {infer}: {error}")
+        self.starts += 1
+        answered = self._ask(self._load, within=self._load_limit)
+        if isinstance(answered, Loaded):
+            return None
+        reason = answered.message if isinstance(answered, Trouble) else None
+        if isinstance(answered, Unusable):
+            reason = answered.reason
+        self.close()
+        return Unusable(reason=reason or f"The process of {infer} answered before it had loaded.")
+
+    def _ask(self, asked: Load | Call, *, within: timedelta) -> Reply | Loaded:
+        """The answer; what ends the process is an answer too."""
+        if self._process is None:
+            raise AssertionError("a child is asked after it was started")
+        doing = "loading" if isinstance(asked, Load) else "inferring"
+        try:
+            return decode_answered(self._process.ask(asked, within=within))
+        except ProcessOverran:
+            told = f"{self._load.runtime.infer} was still {doing} after {within.total_seconds():g} s, the limit."
+            code = FailureCode.STAGE_TIMEOUT
+        except ProcessDied as died:
+            told = f"The process of {self._load.runtime.infer} {died} while {doing}."
+            code = FailureCode.WORKER_LOST
+        self._process = None
+        return Trouble(code=code, message=told)

@@ -1,0 +1,44 @@
+"""An inferrer in the worker's own process, for stages that ask for it: nothing to start, and no deadline."""
+
+import sys
+from collections.abc import Mapping
+
+from limner.errors import LimnerError
+from limner.inferrers.host import Host
+from limner.worker.calls import Load, Reply, Unusable, call_host, load_host
+
+
+class InlineRunner:
+    """Calls an inferrer in the thread that asks; it is loaded when it is first needed."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._host: Host | None = None
+
+    def run(self, columns: Mapping[str, list[bytes]], *, prior: list[bytes]) -> Reply:
+        """The outcomes of these records, or what went wrong with the call as a whole."""
+        try:
+            host = self._loaded()
+        except MemoryError:
+            return Unusable(reason=f"There is no memory to load {self._load.runtime.infer} in.")
+        except LimnerError as error:
+            return Unusable(reason=str(error))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a user's code may raise anything while it is loaded
+            return Unusable(reason=f"{self._load.runtime.infer} cannot be loaded: {type(error).__name__}: {error}")
+        return call_host(host, columns, prior=prior)
+
+    def kill(self) -> None:
+        """Do nothing: a thread cannot be ended from outside."""
+
+    def close(self) -> None:
+        """Let go of the inferrer."""
+        if self._host is not None:
+            self._host.close()
+            self._host = None
+
+    def _loaded(self) -> Host:
+        if self._host is None:
+            if self._load.project not in sys.path:
+                sys.path.insert(0, self._load.project)
+            self._host = load_host(self._load)
+        return self._host
