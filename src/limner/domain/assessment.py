@@ -232,9 +232,7 @@ def _read_result(
     return Verdict(Kind.UPSTREAM_FAILED, asked, Status.FAILED, source.read.path.split(".")[0])
 
 
-def _value(
-    source: Source, subject: Subject, *, held: Mapping[int, Held], parent_held: Mapping[int, Held]
-) -> Value:
+def _value(source: Source, subject: Subject, *, held: Mapping[int, Held], parent_held: Mapping[int, Held]) -> Value:
     """The value that a condition compares."""
     if source.node is None:
         owner = subject.parent if source.of_parent else subject
@@ -327,9 +325,7 @@ def assess_group(node: Node, members: Sequence[Member], *, mine: Held | None, co
         parts.append(str(member.pk).encode())
     asked = digest(parts)
     if not members:
-        return _settle(
-            node, Verdict(Kind.SKIP, asked, Status.SKIPPED, "no_members"), {node.pk: mine} if mine else {}
-        )
+        return _settle(node, Verdict(Kind.SKIP, asked, Status.SKIPPED, "no_members"), {node.pk: mine} if mine else {})
     if mine is not None and mine.asked == asked:
         return Verdict(Kind.SETTLED, asked, mine.status)
     return Verdict(Kind.READY, asked)

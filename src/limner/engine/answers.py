@@ -126,9 +126,7 @@ class Collected(Struct, kw_only=True):
                 )
             )
 
-    def _count(
-        self, task: StoredTask, answer: Answer, counts: Mapping[Status, int], remaining: Iterable[int]
-    ) -> None:
+    def _count(self, task: StoredTask, answer: Answer, counts: Mapping[Status, int], remaining: Iterable[int]) -> None:
         """Collect what one answer adds to the counts of its task, its job and its version."""
         left = list(remaining)
         self.tallies.append(

@@ -40,9 +40,7 @@ class Conductor:
         for scope in scopes:
             plan_marked(tx, scope, self._planner)
 
-    def _write(
-        self, tx: Transaction, collected: Collected, scopes: Sequence[Scope], nodes: Mapping[int, Node]
-    ) -> None:
+    def _write(self, tx: Transaction, collected: Collected, scopes: Sequence[Scope], nodes: Mapping[int, Node]) -> None:
         """Write what was collected, then what follows from it."""
         children = self._expand(tx, collected, scopes, nodes)
         tx.results.put(collected.rows)

@@ -9,7 +9,7 @@ from limner.domain.pipelines import Pipeline
 from limner.domain.tasks import ANSWERS, Answer, FromWorker, Heartbeat, Released, decode_from_worker
 from limner.engine.conductor import Conductor
 from limner.engine.desk import Desk
-from limner.engine.dispatcher import Dispatcher
+from limner.engine.dispatcher import Dispatcher, address_of
 from limner.engine.intake import Intake
 from limner.engine.passes import Pass
 from limner.engine.planner import Planner
@@ -70,9 +70,7 @@ class Engine:
                 found.append(Scope(view=view, standing=pipeline.standing, jobs=mine))
         return [*found, *(Scope(view=view, standing=False, jobs=mine) for view, mine in jobs.values())]
 
-    def view(
-        self, tx: Transaction, name: str, choices: Mapping[str, list[str]], *, state: object = None
-    ) -> View:
+    def view(self, tx: Transaction, name: str, choices: Mapping[str, list[str]], *, state: object = None) -> View:
         """The view of a pipeline with some choices, resolved again only when a node moved."""
         if state is None:
             state = tuple((node.pk, node.active, node.retired) for node in tx.nodes.all())
@@ -89,6 +87,10 @@ class Engine:
             if scope.view.key == wanted:
                 return scope
         return Scope(view=self.view(tx, name, choices), standing=False, jobs=[])
+
+    def topics(self, tx: Transaction) -> list[str]:
+        """The topics of all nodes at work."""
+        return sorted({address_of(scope.view, node) for scope in self.scopes(tx) for node in scope.view.nodes})
 
     def step(self, *, wait: timedelta = timedelta()) -> bool:
         """Commit the answers that came, at the latest after *wait*, and send what is ready; whether anything moved."""

@@ -76,9 +76,7 @@ def plan_marked(tx: Transaction, scope: Scope, planner: Planner) -> None:
         decided = []
         for holder in holders:
             group = groups[holder]
-            verdict = assess_group(
-                node, group.members, mine=held.get(holder, {}).get(pk), complete=group.complete
-            )
+            verdict = assess_group(node, group.members, mine=held.get(holder, {}).get(pk), complete=group.complete)
             if verdict.kind is Kind.READY:
                 ready.setdefault(jobs[holder], []).append(holder)
             elif verdict.kind in (Kind.SKIP, Kind.UPSTREAM_FAILED):
@@ -171,7 +169,9 @@ def group_inputs(tx: Transaction, view: View, node: Node, holders: Sequence[int]
         columns[source.name] = [
             list_of(
                 [
-                    part_of(stored.get(member.pk), source.path) if source.node is not None else _field(member, source.path)
+                    part_of(stored.get(member.pk), source.path)
+                    if source.node is not None
+                    else _field(member, source.path)
                     for member in groups[holder].members
                 ]
             )

@@ -95,11 +95,7 @@ class Planner:
         """
         assessment = assess_records(tx, view, collection, keys)
         tx.results.put(assessment.decided)
-        wanted = {
-            pk: ready
-            for pk, ready in assessment.ready.items()
-            if ready and (only is None or pk in only)
-        }
+        wanted = {pk: ready for pk, ready in assessment.ready.items() if ready and (only is None or pk in only)}
         self.write(tx, view, wanted, job=job, priority=priority)
         return assessment
 

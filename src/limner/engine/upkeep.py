@@ -100,7 +100,9 @@ class Upkeep:
         """An answer in a worker's stead that fails all open records of a task."""
         view, node = place
         gathers = node.stage.kind is StageKind.GATHER
-        found = group_inputs(tx, view, node, task.keys) if gathers else inputs_of(tx, view, node, task.keys, fresh=False)
+        found = (
+            group_inputs(tx, view, node, task.keys) if gathers else inputs_of(tx, view, node, task.keys, fresh=False)
+        )
         outcomes = [Outcome(at, Status.FAILED, failure=failure, alone=True) for at in range(len(found.keys))]
         return Answer(
             task=task.pk,

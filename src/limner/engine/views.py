@@ -117,7 +117,9 @@ def resolve(
     last: dict[str, Node] = {}
     for stage in pipeline.stages:
         for way in chosen.get(stage.name, [stage.default]):
-            found = _resolve_node(tx, pipeline, stage, way, last=last, stored=stored, collections=collections, create=create)
+            found = _resolve_node(
+                tx, pipeline, stage, way, last=last, stored=stored, collections=collections, create=create
+            )
             nodes.append(found)
         last[stage.name] = nodes[-1]
     return View(pipeline=pipeline, nodes=tuple(nodes), collections=collections, choices=chosen)

@@ -85,7 +85,7 @@ class Statements:
     """Statements for many rows, compiled once: the rows go to the driver as they are."""
 
     def __init__(self) -> None:
-        self._compiled: dict[str, tuple[str, list[int]]] = {}
+        self._compiled: dict[str, tuple[str, Callable[[tuple[Any, ...]], tuple[Any, ...]] | None]] = {}
 
     def run(
         self,
@@ -100,13 +100,22 @@ class Statements:
         if not rows:
             return
         if name not in self._compiled:
-            compiled = make().compile(dialect=connection.dialect, column_keys=list(columns))
-            order = list(getattr(compiled, "positiontup", None) or columns)
-            self._compiled[name] = (str(compiled), [list(columns).index(column) for column in order])
-        text, positions = self._compiled[name]
-        if positions != list(range(len(columns))):
-            rows = [tuple(row[position] for position in positions) for row in rows]
-        connection.exec_driver_sql(text, list(rows))
+            self._compiled[name] = _compile(connection, make(), list(columns))
+        text, arrange = self._compiled[name]
+        connection.exec_driver_sql(text, list(rows) if arrange is None else [arrange(row) for row in rows])
+
+
+def _compile(
+    connection: Connection, statement: ClauseElement, columns: list[str]
+) -> tuple[str, Callable[[tuple[Any, ...]], tuple[Any, ...]] | None]:
+    """The statement's text, and what turns a row into its parameters, its own constants among them."""
+    compiled = statement.compile(dialect=connection.dialect, column_keys=columns)
+    order = list(getattr(compiled, "positiontup", None) or columns)
+    if order == columns:
+        return str(compiled), None
+    constants = compiled.params
+    parts = [(columns.index(name), None) if name in columns else (-1, constants[name]) for name in order]
+    return str(compiled), lambda row: tuple(row[place] if place >= 0 else value for place, value in parts)
 
 
 def size_of(connection: Connection) -> int:

@@ -140,7 +140,12 @@ class Jobs(Noun):
         return int(self.connection.execute(select(func.count()).select_from(jobs)).scalar_one())
 
     def _write(self, job: Job, *, ended: float | None) -> None:
-        values = {"state": job.state.value, "priority": job.priority, "ended": ended, "detail": msgspec.msgpack.encode(job)}
+        values = {
+            "state": job.state.value,
+            "priority": job.priority,
+            "ended": ended,
+            "detail": msgspec.msgpack.encode(job),
+        }
         self.connection.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
 
 

@@ -44,7 +44,9 @@ class Ledger(Noun):
     def _fill_last(self, owner: str, part: int, keys: list[int], fates: Mapping[int, Fate]) -> int:
         """Put what fits into the last part, if the keys follow on it; takes it out of *keys*; the next free part."""
         row = self.connection.execute(
-            select(ledger.c.last, ledger.c.records, ledger.c.fates).where(ledger.c.owner == owner, ledger.c.part == part)
+            select(ledger.c.last, ledger.c.records, ledger.c.fates).where(
+                ledger.c.owner == owner, ledger.c.part == part
+            )
         ).one()
         room = PART - len(row.fates)
         if room > 0 and keys[0] > row.last:
@@ -58,9 +60,7 @@ class Ledger(Noun):
             )
         return part + 1
 
-    def settle(
-        self, owner: str, fates: Mapping[int, Fate], *, only_open: bool = False
-    ) -> dict[int, tuple[Fate, Fate]]:
+    def settle(self, owner: str, fates: Mapping[int, Fate], *, only_open: bool = False) -> dict[int, tuple[Fate, Fate]]:
         """
         Write fates of records that the owner holds; those whose fate changed, with the old and the new one.
 
@@ -87,9 +87,11 @@ class Ledger(Noun):
                 rows.append((bytes(now), *_count(bytes(now)), owner, part))
         self.bulk(
             "settle ledger",
-            lambda: update(ledger)
-            .where(ledger.c.owner == bindparam("own"), ledger.c.part == bindparam("number"))
-            .values(fates=bindparam("f"), **{name: bindparam("c_" + name) for name in _COUNTS}),
+            lambda: (
+                update(ledger)
+                .where(ledger.c.owner == bindparam("own"), ledger.c.part == bindparam("number"))
+                .values(fates=bindparam("f"), **{name: bindparam("c_" + name) for name in _COUNTS})
+            ),
             columns=("f", *("c_" + name for name in _COUNTS), "own", "number"),
             rows=rows,
         )
@@ -102,9 +104,7 @@ class Ledger(Noun):
         wanted = set(keys)
         found: dict[int, Fate] = {}
         for _, records, packed in self._parts(owner, min(wanted), max(wanted)):
-            found.update(
-                (key, Fate(fate)) for key, fate in zip(unpack(records), packed, strict=True) if key in wanted
-            )
+            found.update((key, Fate(fate)) for key, fate in zip(unpack(records), packed, strict=True) if key in wanted)
         return found
 
     def pages(self, owner: str, *, having: Fate | None = None) -> Iterator[dict[int, Fate]]:

@@ -75,7 +75,9 @@ class Nodes(Noun):
     def set_retired(self, keys: Sequence[int], *, retired: bool) -> None:
         """Say that the declaration no longer holds these nodes, or holds them again."""
         if keys:
-            self.connection.execute(update(nodes).where(nodes.c.pk.in_(keys)).values(retired=int(retired), planned=None))
+            self.connection.execute(
+                update(nodes).where(nodes.c.pk.in_(keys)).values(retired=int(retired), planned=None)
+            )
 
     def activate(self, pk: int, version: int | None) -> None:
         """Make *version* the one that is served."""
@@ -92,15 +94,9 @@ class Nodes(Noun):
 
     def register(self, pipeline: str, stage: str, implementation: str, *, version: Version, now: float) -> int:
         """The key of *version*, which is inserted if it is new."""
-        query = select(versions.c.pk).where(
-            versions.c.pipeline == pipeline,
-            versions.c.stage == stage,
-            versions.c.implementation == implementation,
-            versions.c.digest == version.digest,
-        )
-        found = self.connection.execute(query).scalar_one_or_none()
+        found = self.find_version(pipeline, stage, implementation, digest=version.digest)
         if found is not None:
-            return int(found)
+            return found
         values = {
             "pipeline": pipeline,
             "stage": stage,
@@ -110,6 +106,32 @@ class Nodes(Noun):
             "created": now,
         }
         return int(self.connection.execute(insert(versions).values(**values).returning(versions.c.pk)).scalar_one())
+
+    def find_version(self, pipeline: str, stage: str, implementation: str, *, digest: str) -> int | None:
+        """The key of the version with this digest; None if it was never registered."""
+        query = select(versions.c.pk).where(
+            versions.c.pipeline == pipeline,
+            versions.c.stage == stage,
+            versions.c.implementation == implementation,
+            versions.c.digest == digest,
+        )
+        return self.connection.execute(query).scalar_one_or_none()
+
+    def speed(self, pipeline: str, stage: str, implementation: str) -> float | None:
+        """Measured seconds of inferring a record, by the newest version that was measured."""
+        query = (
+            select(versions.c.seconds, versions.c.records)
+            .where(
+                versions.c.pipeline == pipeline,
+                versions.c.stage == stage,
+                versions.c.implementation == implementation,
+                versions.c.records > 0,
+            )
+            .order_by(versions.c.pk.desc())
+            .limit(1)
+        )
+        row = self.connection.execute(query).first()
+        return None if row is None else float(row.seconds) / int(row.records)
 
     def versions(self, keys: Sequence[int]) -> dict[int, StoredVersion]:
         """The versions with these keys."""

@@ -77,7 +77,19 @@ class Child(Struct, frozen=True, kw_only=True):
     fields: bytes
 
 
-_COLUMNS = ("pk", "collection", "id", "state", "parent", "root", "made_by", "source_version", "revision", "digest", "fields")
+_COLUMNS = (
+    "pk",
+    "collection",
+    "id",
+    "state",
+    "parent",
+    "root",
+    "made_by",
+    "source_version",
+    "revision",
+    "digest",
+    "fields",
+)
 
 
 class Records(Noun):
@@ -191,9 +203,11 @@ class Records(Noun):
         columns = ("state", "parent", "source_version", "revision", "digest", "fields", "key")
         self.bulk(
             "update records",
-            lambda: update(records)
-            .where(records.c.pk == bindparam("key"))
-            .values({name: bindparam(name) for name in columns[:-1]}),
+            lambda: (
+                update(records)
+                .where(records.c.pk == bindparam("key"))
+                .values({name: bindparam(name) for name in columns[:-1]})
+            ),
             columns=columns,
             rows=[(*row, pk) for pk, row in rows.items()],
         )
@@ -214,7 +228,19 @@ class Records(Noun):
         first = self.allocate("records", len(new))
         keys = {child.id: first + position for position, child in enumerate(new)}
         rows = [
-            (keys[c.id], collection, c.id, RecordState.LIVE, c.parent, c.root, made_by, None, None, digest(c.fields), c.fields)
+            (
+                keys[c.id],
+                collection,
+                c.id,
+                RecordState.LIVE,
+                c.parent,
+                c.root,
+                made_by,
+                None,
+                None,
+                digest(c.fields),
+                c.fields,
+            )
             for c in new
         ]
         self.bulk("insert records", lambda: insert(records), columns=_COLUMNS, rows=rows)
@@ -251,7 +277,9 @@ class Records(Noun):
                 found[row[0]] = StoredRecord(*row)
         return found
 
-    def children(self, parents: Sequence[int], *, made_by: int | None = None, collection: int | None = None) -> list[StoredRecord]:
+    def children(
+        self, parents: Sequence[int], *, made_by: int | None = None, collection: int | None = None
+    ) -> list[StoredRecord]:
         """Live children of *parents*, by one node or in one collection if asked, in order of their keys."""
         found: list[StoredRecord] = []
         for chunk in chunks(list(parents)):
@@ -286,13 +314,24 @@ class Records(Noun):
         )
         return list(self.connection.execute(query).scalars())
 
+    def window(
+        self, collection: int, *, since: int | None, until: int | None, after: int = 0, limit: int = 2000
+    ) -> list[int]:
+        """Keys of the next live records whose source version lies in [since, until); None leaves a side open."""
+        query = select(records.c.pk).where(
+            records.c.collection == collection, records.c.pk > after, records.c.state == RecordState.LIVE
+        )
+        if since is not None:
+            query = query.where(records.c.source_version >= since)
+        if until is not None:
+            query = query.where(records.c.source_version < until)
+        return list(self.connection.execute(query.order_by(records.c.pk).limit(limit)).scalars())
+
     def listing(self, collection: int, *, after: str = "", limit: int = 2000) -> Sequence[tuple[str, int]]:
         """Ids and keys of the next live records of a collection, in order of their ids."""
         query = (
             select(records.c.id, records.c.pk)
-            .where(
-                records.c.collection == collection, records.c.id > after, records.c.state == RecordState.LIVE
-            )
+            .where(records.c.collection == collection, records.c.id > after, records.c.state == RecordState.LIVE)
             .order_by(records.c.id)
             .limit(limit)
         )

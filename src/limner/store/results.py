@@ -91,17 +91,25 @@ class Results(Noun):
         """Set the digest asked of results whose input was found unchanged: asked, record, node, version."""
         self.bulk(
             "confirm results",
-            lambda: update(results)
-            .where(
-                results.c.record == bindparam("r"), results.c.node == bindparam("n"), results.c.version == bindparam("v")
-            )
-            .values(asked=bindparam("a")),
+            lambda: (
+                update(results)
+                .where(
+                    results.c.record == bindparam("r"),
+                    results.c.node == bindparam("n"),
+                    results.c.version == bindparam("v"),
+                )
+                .values(asked=bindparam("a"))
+            ),
             columns=("a", "r", "n", "v"),
             rows=rows,
         )
 
     def held(
-        self, keys: "Sequence[int] | array[int]", *, versions: Mapping[int, int], with_value: frozenset[int] = frozenset()
+        self,
+        keys: "Sequence[int] | array[int]",
+        *,
+        versions: Mapping[int, int],
+        with_value: frozenset[int] = frozenset(),
     ) -> dict[int, dict[int, Held]]:
         """
         What the store holds of records, by record and node, in the given version of each node.
@@ -113,7 +121,14 @@ class Results(Noun):
             return found
         # A version belongs to one implementation of one stage, so it implies the node but for variants.
         wanted = and_(results.c.version.in_(set(versions.values())), results.c.node.in_(list(versions)))
-        columns = (results.c.record, results.c.node, results.c.version, results.c.status, results.c.asked, results.c.value_digest)
+        columns = (
+            results.c.record,
+            results.c.node,
+            results.c.version,
+            results.c.status,
+            results.c.asked,
+            results.c.value_digest,
+        )
         for clause in self.spans(results.c.record, keys):
             for record, node, version, status, asked, value_digest in self.connection.execute(
                 select(*columns).where(clause, wanted)
@@ -160,7 +175,10 @@ class Results(Noun):
         query = (
             select(results.c.record, results.c.status, results.c.value)
             .where(
-                results.c.record >= first, results.c.record <= last, results.c.node == node, results.c.version == version
+                results.c.record >= first,
+                results.c.record <= last,
+                results.c.node == node,
+                results.c.version == version,
             )
             .order_by(results.c.record)
         )

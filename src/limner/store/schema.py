@@ -56,7 +56,12 @@ records = Table(
     Column("digest", LargeBinary, nullable=False),
     Column("fields", LargeBinary, nullable=False),
     UniqueConstraint("collection", "id"),
-    Index("records_by_parent", "parent", sqlite_where=text("parent IS NOT NULL"), postgresql_where=text("parent IS NOT NULL")),
+    Index(
+        "records_by_parent",
+        "parent",
+        sqlite_where=text("parent IS NOT NULL"),
+        postgresql_where=text("parent IS NOT NULL"),
+    ),
     Index("records_by_root", "root", sqlite_where=text("root IS NOT NULL"), postgresql_where=text("root IS NOT NULL")),
 )
 

@@ -151,9 +151,11 @@ class Tasks(Noun):
         """Mark tasks as sent: key and end of the lease."""
         self.bulk(
             "send tasks",
-            lambda: update(tasks)
-            .where(tasks.c.pk == bindparam("key"))
-            .values(state=TaskState.SENT, attempt=tasks.c.attempt + 1, lease_until=bindparam("until")),
+            lambda: (
+                update(tasks)
+                .where(tasks.c.pk == bindparam("key"))
+                .values(state=TaskState.SENT, attempt=tasks.c.attempt + 1, lease_until=bindparam("until"))
+            ),
             columns=("key", "until"),
             rows=rows,
         )
@@ -199,19 +201,21 @@ class Tasks(Noun):
         ]
         self.bulk(
             "tally tasks",
-            lambda: update(tasks)
-            .where(tasks.c.pk == bindparam("key"))
-            .values(
-                open=bindparam("o"),
-                done=tasks.c.done + bindparam("d"),
-                failed=tasks.c.failed + bindparam("f"),
-                skipped=tasks.c.skipped + bindparam("s"),
-                unchanged=tasks.c.unchanged + bindparam("u"),
-                worker=func.coalesce(bindparam("w"), tasks.c.worker),
-                started=func.coalesce(tasks.c.started, bindparam("b")),
-                seconds=tasks.c.seconds + bindparam("t"),
-                ended=bindparam("e"),
-                state=bindparam("st"),
+            lambda: (
+                update(tasks)
+                .where(tasks.c.pk == bindparam("key"))
+                .values(
+                    open=bindparam("o"),
+                    done=tasks.c.done + bindparam("d"),
+                    failed=tasks.c.failed + bindparam("f"),
+                    skipped=tasks.c.skipped + bindparam("s"),
+                    unchanged=tasks.c.unchanged + bindparam("u"),
+                    worker=func.coalesce(bindparam("w"), tasks.c.worker),
+                    started=func.coalesce(tasks.c.started, bindparam("b")),
+                    seconds=tasks.c.seconds + bindparam("t"),
+                    ended=bindparam("e"),
+                    state=bindparam("st"),
+                )
             ),
             columns=columns,
             rows=rows,

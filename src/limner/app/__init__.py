@@ -1,0 +1,1 @@
+"""The application: everything wired, and what every door offers."""

@@ -1,0 +1,311 @@
+"""One run: takes a job's records in and works until all of it is current, or waits for the process that does."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+
+from msgspec import Struct, field
+
+from limner.app.lock import EngineLock, alive
+from limner.clock import Clock
+from limner.domain.jobs import Counts, Job
+from limner.domain.records import RecordIn, SetAside
+from limner.domain.versions import Version
+from limner.engine.engine import Engine
+from limner.engine.passes import activate, retire_undeclared, stale_nodes
+from limner.engine.scopes import Scope
+from limner.errors import UsageError
+from limner.store.ledger import standing
+from limner.store.store import Transaction
+from limner.worker.worker import Worker
+
+#: Records in one transaction of the intake.
+PAGE = 2000
+_POLL = timedelta(seconds=0.2)
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What a run is asked to do."""
+
+    pipeline: str
+    #: Pages of the source; None means the records that are stored.
+    pages: Iterator[list[RecordIn | SetAside]] | None = None
+    #: Only these records.
+    ids: Sequence[str] | None = None
+    #: Only records whose source version lies in [since, until).
+    since: int | None = None
+    until: int | None = None
+    #: Look at every record again, although no version moved.
+    full: bool = False
+    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    priority: int = 0
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """Where a run stands."""
+
+    job: str
+    counts: Counts
+    inferred: int
+    #: Looking through records; the total is not known yet.
+    preparing: bool
+    #: Another process runs the engine and does the work.
+    waiting_for: int | None = None
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """How a run ended."""
+
+    job: str
+    records: int
+    done: int
+    failed: int
+    skipped: int
+    cancelled: int
+    #: Outputs computed in this run.
+    inferred: int
+    #: Results found current.
+    reused: int
+    #: Source rows that could not become records.
+    set_aside: int
+    seconds: float
+
+
+class Interrupted(Exception):
+    """The user stopped a run; everything stays as it is and the same command goes on with it."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(job)
+        self.job = job
+
+
+class Runner:
+    """Runs jobs in this process."""
+
+    def __init__(
+        self, *, engine: Engine, lock: EngineLock, clock: Clock, make_worker: Callable[[list[str]], Worker]
+    ) -> None:
+        self._engine = engine
+        self._lock = lock
+        self._clock = clock
+        self._make_worker = make_worker
+
+    def run(
+        self, request: Request, versions: Mapping[int, Version], *, progress: Callable[[Progress], None]
+    ) -> Summary:
+        """
+        Take the records in and work until the job has ended.
+
+        Raises:
+            UsageError: the request is for no record at all.
+            Interrupted: the user stopped it.
+        """
+        started = self._clock.now()
+        engine = self._engine
+        with engine.store.transaction() as tx:
+            view = engine.view(tx, request.pipeline, _lists(request.choices))
+            retire_undeclared(tx, view)
+            activate(tx, view, versions, now=started)
+            detail = {**request.detail, "process": os.getpid()}
+            job = engine.desk.open(
+                tx, request.pipeline, choices=request.choices, priority=request.priority, detail=detail
+            )
+        return self._work(job.id, self._prepare(request, job), started=started, progress=progress)
+
+    def resume(self, identity: str, *, progress: Callable[[Progress], None]) -> Summary:
+        """Work until a job that is known whole has ended."""
+        return self._work(identity, iter(()), started=self._clock.now(), progress=progress)
+
+    def _work(
+        self, identity: str, preparing: Iterator[None], *, started: float, progress: Callable[[Progress], None]
+    ) -> Summary:
+        try:
+            while not self._ended(identity):
+                if self._lock.take():
+                    self._lead(identity, preparing, progress)
+                else:
+                    self._wait(identity, preparing, progress)
+        except KeyboardInterrupt:
+            raise Interrupted(identity) from None
+        except UsageError:
+            self._give_up(identity)
+            raise
+        finally:
+            self._lock.release()
+        return self.summary(identity, started=started)
+
+    def _lead(self, identity: str, preparing: Iterator[None], progress: Callable[[Progress], None]) -> None:
+        """Run the engine and a worker until the job has ended."""
+        engine = self._engine
+        engine.start()
+        self._adopt(identity)
+        with engine.store.transaction() as tx:
+            topics = engine.topics(tx)
+        worker = self._make_worker(topics)
+        worker.start()
+        try:
+            more = True
+            while not self._ended(identity):
+                more = more and next(preparing, _NO_MORE) is not _NO_MORE
+                engine.step(wait=timedelta() if more else _POLL)
+                self._tell(identity, progress, preparing=more)
+        finally:
+            worker.stop(timedelta(seconds=5))
+
+    def _wait(self, identity: str, preparing: Iterator[None], progress: Callable[[Progress], None]) -> None:
+        """Leave the work to the process that holds the engine lock, until the job has ended or that process has."""
+        for _ in preparing:
+            self._tell(identity, progress, preparing=True)
+        while not self._ended(identity) and not self._lock.take():
+            self._tell(identity, progress, preparing=False, waiting_for=self._lock.holder())
+            time.sleep(_POLL.total_seconds())
+
+    def _adopt(self, mine: str) -> None:
+        """Seal the jobs whose process died while it took records in: what it had committed is what they hold."""
+        with self._engine.store.transaction() as tx:
+            for job in tx.jobs.open():
+                process = job.detail.get("process")
+                if job.sealed or job.id == mine or (isinstance(process, int) and alive(process)):
+                    continue
+                tx.jobs.event(job.id, "interrupted", at=self._clock.now())
+                self._engine.desk.seal(tx, job.id)
+
+    def _prepare(self, request: Request, job: Job) -> Iterator[None]:
+        """Everything before the job is sealed, a transaction at a time."""
+        engine = self._engine
+        with engine.store.transaction() as tx:
+            scope = engine.scope(tx, request.pipeline, _lists(request.choices))
+            nodes = [node for node in scope.view.nodes if node.version is not None]
+            stale = nodes if request.full else stale_nodes(tx, scope.view)
+        if stale and scope.standing:
+            for _ in engine.passes.over(scope, stale, job=job.id):
+                yield
+        if request.pages is not None:
+            yield from self._take_in(request, job)
+        else:
+            yield from self._take_stored(request, job, scope)
+        with engine.store.transaction() as tx:
+            if tx.ledger.counts(job.id).records == 0 and not tx.jobs.get(job.id).set_aside:
+                raise UsageError(_nothing(request))
+            engine.desk.seal(tx, job.id)
+
+    def _take_in(self, request: Request, job: Job) -> Iterator[None]:
+        """Take the pages of a source in."""
+        engine = self._engine
+        wanted = None if request.ids is None else set(request.ids)
+        assert request.pages is not None
+        for page in request.pages:
+            chosen = [row for row in page if _wanted(row, request, wanted)]
+            with engine.store.transaction() as tx:
+                scopes = engine.scopes(tx)
+                mine = engine.scope(tx, request.pipeline, _lists(request.choices))
+                taken = engine.intake.take(tx, scopes, mine, job.id, chosen, priority=request.priority)
+                tx.jobs.grow(job.id, reused=taken.reused)
+            yield
+
+    def _take_stored(self, request: Request, job: Job, scope: Scope) -> Iterator[None]:
+        """Enter records that are stored already: all of them, or those asked for."""
+        engine = self._engine
+        whole = request.ids is None and request.since is None and request.until is None
+        if whole and scope.standing:
+            with engine.store.transaction() as tx:
+                owner = standing(request.pipeline)
+                counts = tx.ledger.counts(owner)
+                tx.ledger.copy(owner, to=job.id)
+                nodes = [node for node in scope.view.over(scope.view.root) if node.version is not None]
+                tx.jobs.grow(job.id, reused=(counts.records - counts.open) * len(nodes))
+            return
+        after = 0
+        while True:
+            with engine.store.transaction() as tx:
+                keys, after = self._stored_page(tx, request, scope, after)
+                if keys:
+                    reused = engine.intake.enter(
+                        tx, scope, job.id, {scope.view.root: keys}, {}, priority=request.priority
+                    )
+                    tx.jobs.grow(job.id, reused=reused)
+            if not keys:
+                return
+            yield
+
+    def _stored_page(self, tx: Transaction, request: Request, scope: Scope, after: int) -> tuple[list[int], int]:
+        root = scope.view.root
+        if request.ids is not None:
+            chunk = request.ids[after : after + PAGE]
+            found = tx.records.keys(root, chunk)
+            unknown = [identity for identity in chunk if identity not in found]
+            if unknown:
+                raise UsageError(f"{scope.view.pipeline.collection} has no record {', '.join(unknown[:5])}.")
+            return sorted(found.values()), after + len(chunk)
+        keys = tx.records.window(root, since=request.since, until=request.until, after=after, limit=PAGE)
+        return keys, keys[-1] if keys else after
+
+    def _give_up(self, identity: str) -> None:
+        with self._engine.store.transaction() as tx:
+            if not tx.jobs.get(identity).state.ended:
+                self._engine.desk.cancel(tx, identity, self._engine.scopes(tx))
+
+    def _ended(self, identity: str) -> bool:
+        with self._engine.store.reading() as tx:
+            return tx.jobs.get(identity).state.ended
+
+    def _tell(
+        self,
+        identity: str,
+        progress: Callable[[Progress], None],
+        *,
+        preparing: bool,
+        waiting_for: int | None = None,
+    ) -> None:
+        with self._engine.store.reading() as tx:
+            job, counts = tx.jobs.get(identity), tx.ledger.counts(identity)
+        progress(
+            Progress(job=identity, counts=counts, inferred=job.inferred, preparing=preparing, waiting_for=waiting_for)
+        )
+
+    def summary(self, identity: str, *, started: float) -> Summary:
+        """How a job stands, as a run reports it."""
+        with self._engine.store.reading() as tx:
+            job, counts = tx.jobs.get(identity), tx.ledger.counts(identity)
+        return Summary(
+            job=identity,
+            records=counts.records,
+            done=counts.done,
+            failed=counts.failed,
+            skipped=counts.skipped,
+            cancelled=counts.cancelled,
+            inferred=job.inferred,
+            reused=job.reused,
+            set_aside=job.set_aside,
+            seconds=round(self._clock.now() - started, 3),
+        )
+
+
+_NO_MORE = object()
+
+
+def _lists(choices: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    return {stage: list(ways) for stage, ways in choices.items()}
+
+
+def _wanted(row: RecordIn | SetAside, request: Request, ids: set[str] | None) -> bool:
+    """Whether a row of a source lies in the scope of the request."""
+    if isinstance(row, SetAside):
+        return True
+    if ids is not None and row.id not in ids:
+        return False
+    if request.since is None and request.until is None:
+        return True
+    at = row.source_version
+    return at is not None and (request.since or 0) <= at and (request.until is None or at < request.until)
+
+
+def _nothing(request: Request) -> str:
+    """Why a run has nothing to do, and what to do about it."""
+    if request.ids is not None or request.since is not None or request.until is not None:
+        return "No record lies in the scope that was asked for (--ids, --since, --until)."
+    if request.pages is not None:
+        return "The source holds no records."
+    return f"There are no records yet; name a source: limner run {request.pipeline} FOLDER|FILE"

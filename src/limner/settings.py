@@ -1,0 +1,138 @@
+"""Settings: ``limner.toml``, then ``LIMNER_*``, then options."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, field, structs
+
+from limner.errors import ConfigurationError
+
+FILE = "limner.toml"
+_LISTS = "allow_hosts, file_roots"
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set; each has a default that works on a laptop."""
+
+    #: URL of the store.
+    store: str = "sqlite:///.limner/limner.db"
+    #: URL of the bus.
+    bus: str = "memory:"
+    #: URL or folder of the artifacts.
+    artifacts: str = "file:.limner/artifacts"
+    #: URL of the search index.
+    index: str = "sqlite:.limner/index"
+    #: Folder of fetched files.
+    cache: str = ".limner/cache"
+    #: What becomes of fetched files: ``done`` (gone when a run ends), a number of days, or ``always``.
+    keep: str = "done"
+    #: Bytes of fetched files that are kept at most while a run goes on.
+    cache_bytes: int = 4_000_000_000
+    #: Child processes of each implementation at most; 0 means half of the machine's cores, at least one.
+    parallel: int = 0
+    #: Tasks of each implementation that are handed out at a time.
+    in_flight: int = 4
+    #: Seconds until a silent worker is taken for lost.
+    lease: float = 60.0
+    #: Hosts, host:port or networks that may be fetched from although they are not public.
+    allow_hosts: list[str] = field(default_factory=list)
+    #: Folders whose files may be read by file:// addresses, besides the project and the folders named on a command.
+    file_roots: list[str] = field(default_factory=list)
+    #: Requests to one host at a time.
+    per_host: int = 8
+    #: Requests to one host a second; 0 means no limit.
+    per_host_rate: float = 0.0
+    #: Pipelines of the project: name and ``file.py:variable``.
+    pipelines: dict[str, str] = field(default_factory=dict)
+    #: What searching by likeness does with records of which a required stage has no value: ``show`` or ``hide``.
+    incomplete: str = "show"
+
+
+class Project(Struct, frozen=True, kw_only=True):
+    """A folder with its settings."""
+
+    folder: Path
+    settings: Settings
+
+    def url(self, value: str) -> str:
+        """A URL whose relative path is taken from the project's folder."""
+        scheme, colon, rest = value.partition(":")
+        if scheme == "sqlite" and rest.startswith("///") and not rest.startswith("////"):
+            return f"sqlite:///{self.folder / rest[3:]}"
+        if colon and scheme in ("file", "sqlite") and not rest.startswith("/"):
+            return f"{scheme}:{self.folder / rest}"
+        return value
+
+    def path(self, value: str) -> Path:
+        """A path, taken from the project's folder where it is relative."""
+        return (self.folder / value).resolve()
+
+
+def load_project(
+    folder: Path | str = ".",
+    *,
+    environment: Mapping[str, str] | None = None,
+    options: Mapping[str, object] | None = None,
+) -> Project:
+    """
+    The project in *folder*: its ``limner.toml``, overridden by ``LIMNER_*`` and then by *options*.
+
+    Raises:
+        ConfigurationError: a setting is unknown or of the wrong type; the sentence names it and where it stands.
+    """
+    place = Path(folder).resolve()
+    if not place.is_dir():
+        raise ConfigurationError(f"There is no folder {place}.")
+    values: dict[str, object] = {}
+    file = place / FILE
+    if file.is_file():
+        try:
+            values.update(tomllib.loads(file.read_text(encoding="utf-8")))
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(f"{file} is no valid TOML: {error}") from error
+    values.update(_from_environment(os.environ if environment is None else environment))
+    values.update({key: value for key, value in (options or {}).items() if value is not None})
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"The settings of {place} are not right: {error}. See docs/settings.md.") from error
+    _check(settings)
+    return Project(folder=place, settings=settings)
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    """Settings from ``LIMNER_*``; lists are separated by commas."""
+    known = {f"LIMNER_{item.encode_name.upper()}": item for item in structs_fields()}
+    found: dict[str, object] = {}
+    for name, value in environment.items():
+        item = known.get(name)
+        if item is None or name == "LIMNER_PIPELINES":
+            continue
+        listed = item.encode_name in _LISTS.split(", ")
+        found[item.encode_name] = [part.strip() for part in value.split(",") if part.strip()] if listed else value
+    return found
+
+
+def structs_fields() -> tuple[structs.FieldInfo, ...]:
+    """The settings' names, types and defaults."""
+    return structs.fields(Settings)
+
+
+def _check(settings: Settings) -> None:
+    """Refuse values that no part would understand."""
+    problems = {
+        "`keep` is done, always, or a number of days": not (
+            settings.keep in ("done", "always") or settings.keep.replace(".", "", 1).isdigit()
+        ),
+        "`parallel` is 0 or more": settings.parallel < 0,
+        "`in_flight` is 1 or more": settings.in_flight < 1,
+        "`lease` is at least one second": settings.lease < 1,
+        "`per_host` is 1 or more": settings.per_host < 1,
+        "`incomplete` is show or hide": settings.incomplete not in ("show", "hide"),
+    }
+    for problem, found in problems.items():
+        if found:
+            raise ConfigurationError(f"The setting {problem}.")
