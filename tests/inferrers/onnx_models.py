@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 Size = int | str
 
-SQUASH_8 = {"size": [8, 8], "resize": "squash"}
+SQUASH_8: dict[str, object] = {"size": [8, 8], "resize": "squash"}
 
 
 def write_model(

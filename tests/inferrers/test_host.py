@@ -11,7 +11,7 @@ from PIL import Image
 
 from limner.domain.digests import digest
 from limner.domain.failures import FailureCode
-from limner.domain.outputs import Artifact, Bytes, Number, Text, Vector
+from limner.domain.outputs import AnyOutput, Artifact, Bytes, Number, Text, Vector
 from limner.domain.pipelines import StageKind
 from limner.domain.reads import FileRead
 from limner.domain.tasks import LocalFile, Status
@@ -352,7 +352,7 @@ def test_expand_answers_with_children(user_module: UserModule) -> None:
         def boxes(x: str) -> list:
             return CASES[x]
     """)
-    outputs = {"box": Number(whole=True), "label": Text()}
+    outputs: dict[str, AnyOutput] = {"box": Number(whole=True), "label": Text()}
     host = Host(runtime(f"{name}:boxes", kind=StageKind.EXPAND, identity=("box",), outputs=outputs))
 
     # when
@@ -375,7 +375,7 @@ def test_written_files_are_handed_back(user_module: UserModule, tmp_path: Path) 
                 path.write_text(x)
             return {"plot": path if x != "text" else str(path), "length": len(x)}
     """)
-    outputs = {"plot": Artifact(), "length": Number()}
+    outputs: dict[str, AnyOutput] = {"plot": Artifact(), "length": Number()}
     host = Host(runtime(f"{name}:drawn", params={"folder": str(tmp_path)}, outputs=outputs))
 
     # when
@@ -501,7 +501,7 @@ def test_unreadable_picture_behind_a_path_is_typed(user_module: UserModule, tmp_
 def test_given_hands_values_through() -> None:
     """`given` answers with what the record brought along, by the names of its inputs."""
     # given
-    outputs = {"vector": Vector(length=2), "code": Bytes(length=1, optional=True)}
+    outputs: dict[str, AnyOutput] = {"vector": Vector(length=2), "code": Bytes(length=1, optional=True)}
     host = Host(runtime("given", reads={"vector": None, "code": None}, params={"source": "old.npz"}, outputs=outputs))
 
     # when
