@@ -188,6 +188,24 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
     assert record.fields == {"stamp": 3, "id": "a field now", "version": 9}
 
 
+def test_a_parent_by_its_id_alone(tmp_path: Path) -> None:
+    """A column ``parent`` may hold the id alone where the parents' collection is known; other objects stay fields."""
+    # given
+    lines = ['{"id": "a", "parent": "w"}', '{"id": "b", "parent": {"name": "x"}}', '{"id": "c", "parent": null}']
+    file = written(tmp_path, "r.jsonl", "\n".join(lines))
+
+    # when
+    records, aside = taken(file, columns=Columns(parent_collection="works"))
+
+    # then
+    assert [(record.parent, record.fields) for record in records] == [
+        (("works", "w"), {}),
+        (None, {"parent": {"name": "x"}}),
+        (None, {}),
+    ]
+    assert aside == []
+
+
 def test_an_edition_is_no_version(tmp_path: Path) -> None:
     """A column ``version`` that holds words orders nothing and stays a field."""
     # given

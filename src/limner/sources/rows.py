@@ -116,21 +116,20 @@ def _id(value: Value, *, column: str) -> str:
 
 
 def _parent(fields: dict[str, Value], *, columns: Columns) -> RecordKey | None:
-    """The parent, taken out of *fields*: ``parent: {collection, id}``, or the columns for it."""
+    """The parent, taken out of *fields*: ``parent: {collection, id}``, or an id in ``parent`` or the column for it."""
     nested = fields.get("parent")
     if isinstance(nested, dict) and set(nested) == {"collection", "id"}:
         del fields["parent"]
         return str(nested["collection"]), _id(nested["id"], column="parent.id")
-    identifier = fields.pop(columns.parent, None)
+    column = columns.parent if columns.parent in fields or isinstance(nested, dict | list) else "parent"
+    identifier = fields.pop(column, None)
     named = fields.pop("parent_collection", None)
     if identifier is None or identifier == "":
         return None
     collection = named or columns.parent_collection
     if not isinstance(collection, str):
-        raise NotARecord(
-            f"{columns.parent} names a parent without its collection; add a column parent_collection or set it."
-        )
-    return collection, _id(identifier, column=columns.parent)
+        raise NotARecord(f"{column} names a parent without its collection; add a column parent_collection or set it.")
+    return collection, _id(identifier, column=column)
 
 
 def _exported(row: Mapping[str, Value], *, collection: str) -> RecordIn:
