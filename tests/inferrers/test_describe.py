@@ -53,6 +53,21 @@ def test_source_file_stands_for_a_missing_version(user_module: UserModule, tmp_p
     assert load_inferrer(runtime(f"{name}:plain"), model_path=None).describe() == found
 
 
+def test_loaded_code_keeps_its_digest(user_module: UserModule, tmp_path: Path) -> None:
+    """A source file that is edited after loading does not change what the loaded inferrer says it is."""
+    # given
+    name = user_module("def plain(x: int) -> int:\n    return x\n")
+    inferrer = load_inferrer(runtime(f"{name}:plain"), model_path=None)
+    before = inferrer.describe()
+
+    # when
+    (tmp_path / f"{name}.py").write_text("def plain(x: int) -> int:\n    return x + 1\n")
+
+    # then
+    assert inferrer.describe() == before
+    assert describe(f"{name}:plain") != before
+
+
 def test_problems_are_told_not_raised(user_module: UserModule) -> None:
     """What cannot be described has its problem in words."""
     # given

@@ -464,6 +464,30 @@ def test_siblings_share_one_decoded_picture(user_module: UserModule, tmp_path: P
     assert [value["value"] for value in found] == [1, 1, 2, 2]
 
 
+def test_copy_that_was_missing_is_read_when_it_is_back(user_module: UserModule, tmp_path: Path) -> None:
+    """A file that could not be read is tried anew, although its digest is known."""
+    # given
+    name = user_module("""
+        from PIL import Image
+        def width(image: list[Image.Image]) -> list[int]:
+            return [picture.width for picture in image]
+    """)
+    path = tmp_path / "picture.png"
+    Image.new("RGB", (6, 4)).save(path)
+    cell, content = file_cell(path), path.read_bytes()
+    host = Host(runtime(f"{name}:width", reads={"image": FileRead()}))
+
+    # when
+    path.unlink()
+    gone = host.run({"image": [cell]}, prior=[b""]).outcomes
+    path.write_bytes(content)
+    back = host.run({"image": [cell]}, prior=[b""]).outcomes
+
+    # then
+    assert codes_of(gone) == ["SOURCE_UNAVAILABLE"]
+    assert values_of(back) == [{"value": 6}]
+
+
 def test_unreadable_picture_behind_a_path_is_typed(user_module: UserModule, tmp_path: Path) -> None:
     """An inferrer that opens paths itself and hands back Pillow's errors gets the file's own failure."""
     # given

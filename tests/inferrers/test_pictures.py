@@ -283,6 +283,16 @@ def test_cut_file_is_truncated(tmp_path: Path, format: str, share: float) -> Non
     assert code_of(path) is FailureCode.SOURCE_TRUNCATED
 
 
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
+def test_cut_bigtiff_is_truncated(tmp_path: Path, share: float) -> None:
+    """A TIFF with offsets of eight bytes is known to be cut as well."""
+    path = saved(tmp_path / "big.tif", Image.effect_noise((70, 50), 60), format="TIFF", big_tiff=True)
+    assert decode_picture(path, read=FileRead()).size == (70, 50)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    assert code_of(path) is FailureCode.SOURCE_TRUNCATED
+
+
 def test_small_picture_within_a_cut_jpeg_does_not_hide_the_cut(tmp_path: Path) -> None:
     """The end mark of a thumbnail in the header is not the end of the picture."""
     # given

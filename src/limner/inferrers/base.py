@@ -11,7 +11,11 @@ from limner.errors import InferrerBroken, LimnerError
 
 
 class Want(StrEnum):
-    """What an inferrer is handed for one input; a value that is None stays None for each of them."""
+    """
+    What an inferrer is handed for one input; a value that is None stays None for each of them.
+
+    Records that read the same file are handed the same object, so it is to be read and not changed.
+    """
 
     #: A decoded RGB picture, ``PIL.Image.Image``.
     PICTURE = "picture"

@@ -40,7 +40,7 @@ def load_inferrer(
         try:
             from limner.inferrers.onnx import OnnxInferrer
         except ImportError as error:
-            raise MissingExtra(extra="onnx", needs="The inferrer `onnx`") from error
+            raise MissingExtra(extra="onnx,pictures", needs="The inferrer `onnx`") from error
         return OnnxInferrer(runtime, model_path=model_path, device=device)
     from limner.inferrers.python import PythonInferrer
 
@@ -67,7 +67,7 @@ def describe(
         try:
             from limner.inferrers.onnx import describe_onnx
         except ImportError:
-            return Description(code="", problem=str(MissingExtra(extra="onnx", needs="The inferrer `onnx`")))
+            return Description(code="", problem=str(MissingExtra(extra="onnx,pictures", needs="The inferrer `onnx`")))
         return describe_onnx()
     from limner.inferrers.sources import describe_target, load_target
 

@@ -105,7 +105,8 @@ class Inputs:
             if file.sha256 not in known:
                 known[file.sha256] = _decoded(decoder, file)
             column.append(known[file.sha256])
-        if name not in self._opened_by_inferrer and files and files[-1]:
+        # A failure is not kept: the copy that could not be read may have been fetched again.
+        if name not in self._opened_by_inferrer and files[-1] and not isinstance(column[-1], FailedRecord):
             self._last[name] = (files[-1].sha256, column[-1])
         return column
 

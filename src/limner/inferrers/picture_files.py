@@ -2,7 +2,7 @@
 
 import io
 import re
-import struct
+from typing import Literal
 
 from PIL import Image
 
@@ -84,8 +84,21 @@ def _tiff_is_complete(data: bytes) -> bool:
                     return False
             return True
     except Exception:  # noqa: BLE001  the directory itself is unreadable, in whatever way
-        order = "<" if data[:2] == b"II" else ">"
-        return len(data) >= 8 and struct.unpack(f"{order}I", data[4:8])[0] + 2 <= len(data)
+        return _end_of_tiff_directory(data) <= len(data)
+
+
+def _end_of_tiff_directory(data: bytes) -> int:
+    """Where the first directory ends; beyond the file where it or the header is cut."""
+    beyond = len(data) + 1
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    # 43 in place of 42 marks a BigTIFF, whose offsets and counts have eight bytes.
+    start, width, counted, entry = (8, 8, 8, 20) if 43 in data[2:4] else (4, 4, 2, 12)
+    if len(data) < start + width:
+        return beyond
+    at = int.from_bytes(data[start : start + width], order)
+    if len(data) < at + counted:
+        return beyond
+    return at + counted + entry * int.from_bytes(data[at : at + counted], order) + width
 
 
 def _boxes_are_complete(data: bytes) -> bool:

@@ -32,6 +32,8 @@ class PythonInferrer(Inferrer):
         """
         self._infer = runtime.infer
         self._target = load_target(runtime.infer)
+        # Now, not when it is asked: the file may change later, what was imported does not.
+        self._description = describe_target(runtime.infer, self._target)
         offered: dict[str, object] = {
             "model": model_path,
             "manifest": dict(runtime.model.manifest) if runtime.model else None,
@@ -47,12 +49,12 @@ class PythonInferrer(Inferrer):
         else:
             signed = _function(runtime.infer, self._target)
             self._call = partial(signed, **arguments)
-        self._asked = _asked(runtime, signed, given=set() if self._object else set(arguments))
+        self._asked = _asked(runtime, signed, given=set(arguments) if self._object is None else set())
         self._batched = next(iter(self._asked.values())).batch
 
     def describe(self) -> Description:
         """The declared version, else the digest of the source file; the packages that it says matter."""
-        return describe_target(self._infer, self._target)
+        return self._description
 
     def wants(self) -> Mapping[str, Want]:
         """What the annotations ask for."""
