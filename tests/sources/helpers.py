@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from limner.domain.records import RecordIn, SetAside, Shape
+from limner.sources.base import Columns
 from limner.sources.connect import connect_source
-from limner.sources.rows import Columns
 
 
 def taken(

@@ -10,8 +10,8 @@ import pytest
 from limner.domain.failures import FailureCode
 from limner.domain.records import RecordIn
 from limner.errors import UsageError
+from limner.sources.base import Columns
 from limner.sources.connect import connect_source
-from limner.sources.rows import Columns
 from tests.sources.helpers import taken, written
 
 

@@ -20,6 +20,21 @@ _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 MAX_ID = 1_024
 
 
+class Columns(Struct, frozen=True, kw_only=True):
+    """Which columns of a row mean something to Limner; all others become fields."""
+
+    id: str = "id"
+    #: Holds the id of the parent record.
+    parent: str = "parent_id"
+    #: The parents' collection; None where a column ``parent_collection`` names it.
+    parent_collection: str | None = None
+    #: Holds the source version, a whole number or an ISO-8601 time; None tries ``source_version``,
+    #: ``modifiedTime`` and ``modified_time``, then ``version`` if it is a whole number.
+    version: str | None = None
+    #: Holds the revision of what lies at the record's addresses.
+    revision: str = "revision"
+
+
 class Found(Struct, frozen=True, kw_only=True):
     """A row that became a record, with those of other collections that it brought along."""
 

@@ -7,9 +7,9 @@ from typing import IO
 
 from limner.domain.records import Shape
 from limner.errors import UsageError
-from limner.sources.base import Source
+from limner.sources.base import Columns, Source
 from limner.sources.jsonl import Reader
-from limner.sources.rows import Columns, record_of
+from limner.sources.rows import record_of
 
 _JSON = (".jsonl", ".ndjson", ".json")
 #: Endings that are read; those of text may have ``.gz`` behind.

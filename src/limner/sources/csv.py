@@ -7,9 +7,9 @@ from pathlib import Path
 
 from limner.domain.records import NotARecord, SetAside
 from limner.errors import UsageError
-from limner.sources.base import Found, Source, aside, checked
+from limner.sources.base import Columns, Found, Source, aside, checked
 from limner.sources.lines import MAX_LINE, numbered_lines, open_bytes
-from limner.sources.rows import Columns, record_of
+from limner.sources.rows import record_of
 
 #: A quoted cell may run over this many lines; beyond them its quote counts as one that was never closed.
 MAX_LINES = 2_000

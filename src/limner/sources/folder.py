@@ -11,8 +11,8 @@ import msgspec
 from limner.domain.records import NotARecord, SetAside
 from limner.domain.values import Value
 from limner.errors import UsageError
-from limner.sources.base import Found, Source, aside, checked
-from limner.sources.rows import Columns, record_of
+from limner.sources.base import Columns, Found, Source, aside, checked
+from limner.sources.rows import record_of
 
 #: Names of picture files, small letters; compared without regard to case.
 PICTURES = tuple(

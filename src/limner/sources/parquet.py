@@ -13,8 +13,8 @@ import msgspec
 from limner.domain.records import NotARecord, SetAside
 from limner.domain.values import Value, finite, plain
 from limner.errors import MissingExtra, UsageError
-from limner.sources.base import Found, Source, aside, checked
-from limner.sources.rows import Columns, record_of
+from limner.sources.base import Columns, Found, Source, aside, checked
+from limner.sources.rows import record_of
 
 if TYPE_CHECKING:
     import pyarrow.parquet

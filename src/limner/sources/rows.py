@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 
-from msgspec import Struct
-
 from limner.domain.records import NotARecord, RecordIn, RecordKey
 from limner.domain.values import Value
+from limner.sources.base import Columns
 from limner.sources.times import milliseconds
 
 #: Marks a line of a JSONL export, whose fields stand apart from what Limner adds.
@@ -13,21 +12,6 @@ ENVELOPE = "record/1"
 #: Columns that hold a source version where none is named, the first that has a value.
 VERSIONS = ("source_version", "modifiedTime", "modified_time")
 _INT64 = range(-(2**63), 2**63)
-
-
-class Columns(Struct, frozen=True, kw_only=True):
-    """Which columns of a row mean something to Limner; all others become fields."""
-
-    id: str = "id"
-    #: Holds the id of the parent record.
-    parent: str = "parent_id"
-    #: The parents' collection; None where a column ``parent_collection`` names it.
-    parent_collection: str | None = None
-    #: Holds the source version, a whole number or an ISO-8601 time; None tries the names of VERSIONS,
-    #: then ``version`` if it is a whole number.
-    version: str | None = None
-    #: Holds the revision of what lies at the record's addresses.
-    revision: str = "revision"
 
 
 def record_of(row: Mapping[str, Value], *, collection: str, columns: Columns) -> RecordIn:

@@ -5,7 +5,7 @@ from copy import deepcopy
 
 from limner.domain.records import ExportRow, NotARecord, RecordIn, Shape
 from limner.domain.values import Value, at_path, plain
-from limner.sources.rows import source_version_of
+from limner.sources.times import milliseconds
 from limner.systems.catalogue.raw_work import (
     LABELS,
     display_of,
@@ -184,11 +184,21 @@ SHAPES = {
 def _pair(
     collection: str, image_id: str, image: dict[str, Value], work_id: str, work: dict[str, Value]
 ) -> list[RecordIn]:
-    version = source_version_of(image.get("modifiedTime"), column="modifiedTime")
+    version = _version(image.get("modifiedTime"))
     return [
         RecordIn(collection=WORKS, id=work_id, fields=work, source_version=version),
         RecordIn(collection=collection, id=image_id, fields=image, source_version=version, parent=(WORKS, work_id)),
     ]
+
+
+def _version(modified: Value) -> int | None:
+    """The source version: when it was modified, in milliseconds."""
+    if modified is None or type(modified) is int:
+        return modified
+    try:
+        return milliseconds(str(modified))
+    except ValueError as error:
+        raise NotARecord(f"modifiedTime {error}.") from error
 
 
 def _indexable_image(fields: Mapping[str, Value]) -> dict[str, Value]:
