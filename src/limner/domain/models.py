@@ -1,6 +1,6 @@
 """Models: named, versioned, content-addressed parameters of an inferrer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 
@@ -19,13 +19,16 @@ class ModelVersion(Struct, frozen=True, kw_only=True):
     filename: str
     size: int
     created: float
-    #: Thresholds, preprocessing, licence: part of the version of what uses it, handed to the inferrer.
+    #: Thresholds, licence and the like: part of the version of what uses it, handed to the inferrer.
     manifest: Mapping[str, Value] = field(default_factory=dict)
-    #: Where it came from: code, data digest, seed, libraries. Not part of any version.
+    #: Where it came from: code, digest of the sample, seed, libraries. Not part of any version.
     origin: Mapping[str, Value] = field(default_factory=dict)
     #: What it was judged by.
     metrics: Mapping[str, Value] = field(default_factory=dict)
+    #: The one in the manifest.
     licence: str | None = None
+    #: What its check found to work, but not well; a sentence each.
+    warnings: Sequence[str] = ()
     #: ``private`` or ``public``.
     visibility: str = "private"
 

@@ -1,16 +1,26 @@
 """Models: their versions, aliases, and every move of an alias."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from limner.domain.models import ModelVersion
 from limner.errors import NotFound
 from limner.store.base import Noun
 from limner.store.dialect import upsert
 from limner.store.schema import alias_moves, aliases, models
+
+
+class MoveKind(StrEnum):
+    """Which way an alias moved."""
+
+    #: On to a version that was named.
+    PROMOTED = "promoted"
+    #: Back to the version before.
+    ROLLED_BACK = "rolled back"
 
 
 class AliasMove(Struct, frozen=True, kw_only=True):
@@ -20,6 +30,7 @@ class AliasMove(Struct, frozen=True, kw_only=True):
     alias: str
     old: int | None
     new: int
+    kind: MoveKind = MoveKind.PROMOTED
     at: float
     by: str
     #: Why the gate would have refused; only a forced move has reasons.
@@ -42,6 +53,14 @@ class Models(Noun):
                 created=version.created,
                 detail=msgspec.msgpack.encode(version),
             )
+        )
+
+    def replace(self, version: ModelVersion) -> None:
+        """Overwrite what is known of a version; its name, number and file stay."""
+        self.connection.execute(
+            update(models)
+            .where(models.c.name == version.name, models.c.number == version.number)
+            .values(detail=msgspec.msgpack.encode(version))
         )
 
     def next_number(self, name: str) -> int:
@@ -92,6 +111,7 @@ class Models(Noun):
                 alias=moved.alias,
                 old=moved.old,
                 new=moved.new,
+                kind=moved.kind.value,
                 at=moved.at,
                 by=moved.by,
                 reasons="\n".join(moved.reasons),
@@ -107,6 +127,7 @@ class Models(Noun):
                 alias=row.alias,
                 old=row.old,
                 new=row.new,
+                kind=MoveKind(row.kind),
                 at=row.at,
                 by=row.by,
                 reasons=[reason for reason in row.reasons.split("\n") if reason],

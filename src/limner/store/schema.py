@@ -277,7 +277,7 @@ aliases = Table(
     Column("number", Integer, nullable=False),
 )
 
-#: Every move of an alias: from, to, when, by whom, forced against which reasons.
+#: Every move of an alias: from, to, promoted or rolled back, when, by whom, forced against which reasons.
 alias_moves = Table(
     "alias_moves",
     metadata,
@@ -286,6 +286,7 @@ alias_moves = Table(
     Column("alias", Text, nullable=False),
     Column("old", Integer),
     Column("new", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
     Column("at", Float, nullable=False),
     Column("by", Text, nullable=False),
     Column("reasons", Text, nullable=False),
@@ -308,3 +309,6 @@ followers = Table(
     Column("name", Text, primary_key=True),
     Column("taken", BigInteger, nullable=False),
 )
+
+#: Folders that were named on a command: their files may be read by later runs too.
+roots = Table("roots", metadata, Column("path", Text, primary_key=True))

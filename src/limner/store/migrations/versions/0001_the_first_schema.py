@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("alias", sa.Text(), nullable=False),
         sa.Column("old", sa.Integer(), nullable=True),
         sa.Column("new", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("reasons", sa.Text(), nullable=False),
@@ -212,6 +213,7 @@ def upgrade() -> None:
     with op.batch_alter_table("results", schema=None) as batch_op:
         batch_op.create_index("results_by_record", ["record", "node", "version"], unique=True)
 
+    op.create_table("roots", sa.Column("path", sa.Text(), nullable=False), sa.PrimaryKeyConstraint("path"))
     op.create_table(
         "sequences",
         sa.Column("name", sa.Text(), nullable=False),

@@ -1,0 +1,42 @@
+"""Systems: plug-ins that bring pipelines, shapes, trainers and a demo; found by entry point, imported by nothing."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct, field
+
+from limner.domain.pipelines import Pipeline
+from limner.domain.reads import FileRead
+
+
+class Trainer(Struct, frozen=True, kw_only=True):
+    """A plain trainer class that the platform feeds with stored values and whose model it registers."""
+
+    #: Model that it makes.
+    model: str
+    #: ``package.module:Class`` with ``train(samples, *, seed, **parameters) -> Path`` and ``evaluate(model, samples)``.
+    trainer: str
+    #: Pipeline and path of the values that it reads: ``features.vector``, or a file field with ``read``.
+    pipeline: str
+    samples: str
+    #: ``package.module:function`` with ``gate(metrics, champion_metrics) -> list of reasons to refuse``.
+    gate: str | None = None
+
+
+class System(Struct, frozen=True, kw_only=True):
+    """What a plug-in brings; targets are ``package.module:name`` and are loaded when they are needed."""
+
+    name: str
+    about: str
+    pipelines: tuple[Pipeline, ...] = ()
+    #: Shapes of foreign JSON objects, by name: each target is a :class:`limner.domain.records.Shape`.
+    shapes: Mapping[str, str] = field(default_factory=dict)
+    #: Resolvers of addresses, by name: ``resolve(url) -> url``.
+    resolvers: Mapping[str, str] = field(default_factory=dict)
+    #: Trainers by the name that ``limner train`` is given.
+    trainers: Mapping[str, Trainer] = field(default_factory=dict)
+    #: Models that ship with it, by name: the resource's ``package:path``.
+    models: Mapping[str, str] = field(default_factory=dict)
+    #: ``demo(app, say) -> None`` run by ``limner demo NAME``.
+    demo: str | None = None
+    #: ``package:folder`` of the project that ``limner init --from NAME`` copies.
+    template: str | None = None
