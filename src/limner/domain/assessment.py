@@ -7,7 +7,7 @@ from enum import IntEnum
 from msgspec import Struct
 
 from limner.domain.digests import digest
-from limner.domain.pipelines import Pipeline, Stage, StageKind
+from limner.domain.pipelines import Stage, StageKind
 from limner.domain.reads import Comparison, Condition, Read
 from limner.domain.tasks import Status
 from limner.domain.values import Value, at_path, decode, encode
@@ -101,21 +101,22 @@ class Node(Struct, frozen=True, kw_only=True):
 
 
 def resolve_sources(
-    pipeline: Pipeline, stage: Stage, *, nodes: Mapping[str, int]
+    stage: Stage, *, implementation: str, nodes: Mapping[str, int]
 ) -> tuple[tuple[Source, ...], tuple[tuple[Condition, Source], ...]]:
     """Where each read and condition of *stage* comes from; *nodes* maps the stages before it to node keys."""
-    sources = tuple(_source(name, read, nodes=nodes) for name, read in sorted(stage.reads.items()))
+    reads = stage.reads_of(implementation)
+    sources = tuple(_source(name, read, nodes=nodes) for name, read in sorted(reads.items()))
     conditions = tuple((c, _source("", Read(path=c.path, optional=True), nodes=nodes)) for c in stage.when)
     return sources, conditions
 
 
-def spec_of(stage: Stage) -> bytes:
-    """Digest of how *stage* reads: names, paths, fetching and decoding."""
+def spec_of(stage: Stage, *, implementation: str) -> bytes:
+    """Digest of how an implementation of *stage* reads: names, paths, fetching and decoding."""
     reads = [
         [name, read.path, read.optional, [getattr(read.file, key) for key in read.file.__struct_fields__]]
         if read.file
         else [name, read.path, read.optional, None]
-        for name, read in sorted(stage.reads.items())
+        for name, read in sorted(stage.reads_of(implementation).items())
     ]
     return digest(encode(reads))
 

@@ -33,6 +33,8 @@ class Implementation(Struct, frozen=True, kw_only=True):
     model: str | None = None
     #: Keyword arguments of the inferrer; part of the version.
     params: Mapping[str, Value] = field(default_factory=dict)
+    #: What it is given in place of what the stage reads; None means just that.
+    reads: Mapping[str, str | Read] | None = None
 
 
 class Stage(Struct, frozen=True, kw_only=True):
@@ -79,6 +81,12 @@ class Stage(Struct, frozen=True, kw_only=True):
             known = ", ".join(self.implementations)
             raise NotFound(f"Stage {self.name} has no implementation {name}; it has: {known}") from None
 
+    def reads_of(self, implementation: str) -> dict[str, Read]:
+        """What *implementation* is given, by the name of the input."""
+        own = self.chosen(implementation).reads
+        given = self.reads if own is None else own
+        return {name: Read(path=read) if isinstance(read, str) else read for name, read in given.items()}
+
 
 class Index(Struct, frozen=True, kw_only=True):
     """What of the records and results is searched, and how."""
@@ -100,6 +108,8 @@ class QueryEncoder(Struct, frozen=True, kw_only=True):
     on: str
     #: ``package.module:function``; given the stage's parameters that it names.
     encode: str
+    #: Further arguments of the function; in no version, so that a change of them infers nothing again.
+    params: Mapping[str, Value] = field(default_factory=dict)
 
 
 class Pipeline(Struct, frozen=True, kw_only=True):
@@ -268,7 +278,8 @@ def _check_pipeline(pipeline: Pipeline) -> None:
         if stage.name in seen or stage.name in ("parent", "record"):
             raise ConfigurationError(f"Pipeline {pipeline.name}: the stage name {stage.name} is taken.")
         later = {s.name for s in pipeline.stages} - set(seen)
-        for path in [read.path for read in stage.reads.values()] + [c.path for c in stage.when]:
+        reads = [read for way in stage.implementations for read in stage.reads_of(way).values()]
+        for path in [read.path for read in reads] + [c.path for c in stage.when]:
             first = path.removeprefix("parent.").split(".")[0]
             if first in later:
                 raise ConfigurationError(f"Stage {stage.name} reads {first}, which is listed after it.")

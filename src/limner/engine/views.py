@@ -138,7 +138,9 @@ def _resolve_node(
 ) -> Node:
     """The node of one implementation of a stage, reading the nodes *last* chosen before it."""
     over = pipeline.over(stage)
-    sources, conditions = resolve_sources(pipeline, stage, nodes={name: node.pk for name, node in last.items()})
+    sources, conditions = resolve_sources(
+        stage, implementation=way, nodes={name: node.pk for name, node in last.items()}
+    )
     read = {source.node for source in (*sources, *(source for _, source in conditions))}
     variant = _variant([node for node in last.values() if node.pk in read])
     found = stored.get((stage.name, way, variant))
@@ -158,7 +160,7 @@ def _resolve_node(
         version=found.active,
         sources=sources,
         conditions=conditions,
-        spec=spec_of(stage),
+        spec=spec_of(stage, implementation=way),
     )
 
 
