@@ -102,7 +102,8 @@ def measure(
             shares.append(len(true & {hit.id for hit in page.hits}) / len(true))
     cuts = statistics.quantiles(took, n=100)
     figures = {"p50_ms": cuts[49], "p95_ms": cuts[94], "p99_ms": cuts[98], "documents_left": statistics.median(left)}
-    return figures | ({"recall_at_10": statistics.mean(shares)} if shares else {})
+    figures |= {"recall_at_10": statistics.mean(shares)} if shares else {}
+    return {name: round(figure, 3) for name, figure in figures.items()}
 
 
 def main() -> None:

@@ -20,6 +20,8 @@ _OPPOSITES = {Comparison.NOT_EQUAL: Comparison.EQUAL, Comparison.NOT_IN: Compari
 _ORDERED = {Comparison.LESS: "<", Comparison.AT_MOST: "<=", Comparison.MORE: ">", Comparison.AT_LEAST: ">="}
 _TRUE, _FALSE = b"\x01", b"\x00"
 _LARGEST = 2**63 - 1
+#: Whole numbers up to this one are exact in double precision.
+EXACT = 2**53
 
 
 class Predicate(Struct, frozen=True, kw_only=True):
@@ -28,6 +30,8 @@ class Predicate(Struct, frozen=True, kw_only=True):
     path: str
     sql: str
     values: tuple[Stored, ...] = ()
+    #: Where it is a range of numbers, its sign (``>=``) and its end.
+    bound: tuple[str, float] | None = None
     #: The documents wanted are those that do not keep it, those without any value included.
     negated: bool = False
 
@@ -65,7 +69,9 @@ def predicate_of(condition: Condition, *, mapping: Mapping) -> Predicate:
         raise UsageError(f"{condition.path} is true or false, which is neither more nor less; compare with ==.")
     # SQLite sorts numbers before texts before bytes: a range stays among the values of its own kind.
     same = "value < ''" if not isinstance(value, str) else "value >= '' AND value < x''"
-    return Predicate(path=condition.path, sql=f"value {_ORDERED[positive]} ? AND {same}", values=(value,))
+    sign = _ORDERED[positive]
+    bound = None if isinstance(value, str) or abs(value) > EXACT else (sign, float(value))
+    return Predicate(path=condition.path, sql=f"value {sign} ? AND {same}", values=(value,), bound=bound)
 
 
 def kind_at(path: str, *, mapping: Mapping) -> FilterKind:

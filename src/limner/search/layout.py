@@ -90,7 +90,9 @@ def transaction(connection: sqlite3.Connection, *, write: bool) -> Iterator[sqli
     try:
         yield connection
     except BaseException:
-        connection.execute("ROLLBACK")
+        # SQLite itself may have ended it, for example where the disk is full.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
 

@@ -9,12 +9,14 @@ import numpy.typing as npt
 
 from limner.search.base import Match
 from limner.search.cache import Cache
-from limner.search.conditions import Predicate, Stored
+from limner.search.conditions import EXACT, Predicate, Stored
 from limner.search.layout import COMPLETE
 from limner.search.vectors import Scores, Slots
 from limner.search.words import expressions, needed
 
 Marks: TypeAlias = npt.NDArray[np.bool_]
+#: Longest list of values whose marks are kept for each value.
+_REMEMBERED = 16
 
 
 class Narrowing:
@@ -41,12 +43,13 @@ class Narrowing:
 
     def keeping(self, predicate: Predicate) -> Marks:
         """The documents that keep *predicate*, or do not if it is negated."""
-        code = self.codes[predicate.path]
-        found = self._marks(
-            ("facts", code, predicate.sql, *((type(value), value) for value in predicate.values)),
-            sql=f"SELECT group_concat(slot) FROM facts WHERE code = ? AND {predicate.sql}",
-            values=(code, *predicate.values),
-        )
+        found = self._within(predicate.path, bound=predicate.bound) if predicate.bound else None
+        if found is None and 1 < len(predicate.values) <= _REMEMBERED:
+            # One by one, since another list of the same few values will come.
+            each = [Predicate(path=predicate.path, sql="value = ?", values=(value,)) for value in predicate.values]
+            found = np.logical_or.reduce([self._keeping(one) for one in each])
+        if found is None:
+            found = self._keeping(predicate)
         return self.everything() & ~found if predicate.negated else found
 
     def matching(self, text: str, *, match: Match) -> Marks:
@@ -65,6 +68,8 @@ class Narrowing:
     def scores(self, text: str) -> tuple[Slots, Scores]:
         """The slots with any word of *text*, and how well they match: BM25 with the paths' weights."""
         expression = " OR ".join(expressions(text))
+        if not expression:
+            return np.empty(0, dtype=np.int64), np.empty(0)
         weights = [*self._weights, 1.0]
 
         def ask() -> tuple[Slots, Scores]:
@@ -115,6 +120,37 @@ class Narrowing:
         found = np.add.reduceat(among[slots].astype(np.int64), starts)
         # The values stand in SQLite's order, which a stable sort keeps among equal counts.
         return [(values[at], int(found[at])) for at in np.argsort(-found, kind="stable") if found[at]]
+
+    def _keeping(self, predicate: Predicate) -> Marks:
+        code = self.codes[predicate.path]
+        return self._marks(
+            ("facts", code, predicate.sql, *((type(value), value) for value in predicate.values)),
+            sql=f"SELECT group_concat(slot) FROM facts WHERE code = ? AND {predicate.sql}",
+            values=(code, *predicate.values),
+        )
+
+    def _within(self, path: str, *, bound: tuple[str, float]) -> Marks | None:
+        """The documents with a number at *path* inside of *bound*; None where double precision is too coarse."""
+        values, slots = self._numbers_at(path)
+        if len(values) and max(abs(values[0]), abs(values[-1])) > EXACT:
+            return None
+        sign, end = bound
+        at = int(np.searchsorted(values, end, side="left" if sign in ("<", ">=") else "right"))
+        marks = np.zeros(self._slots, dtype=np.bool_)
+        marks[slots[:at] if sign in ("<", "<=") else slots[at:]] = True
+        return marks
+
+    def _numbers_at(self, path: str) -> tuple[Scores, Slots]:
+        """The numbers at *path*, rising, with their slots: ranges have many ends, so all are kept."""
+
+        def ask() -> tuple[Scores, Slots]:
+            numbers = "FROM facts WHERE code = ? AND value < '' ORDER BY value, slot"
+            code = (self.codes[path],)
+            rows = self._connection.execute(f"SELECT value {numbers}", code)
+            values = np.fromiter((value for (value,) in rows), dtype=np.float64)
+            return values, self._slots_of(f"SELECT group_concat(slot) FROM (SELECT slot {numbers})", values=code)
+
+        return self._cache.get(("numbers", path), make=ask)
 
     def _holding(self, expression: str) -> Marks:
         sql = "SELECT group_concat(rowid) FROM words WHERE words MATCH ?"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
+from limner.errors import SearchUnavailable
 from limner.search.base import Document, Generation, Page, Query, Row, SearchIndex
 from limner.search.generations import Generations, Known
 from limner.search.growing import grow
@@ -74,10 +75,17 @@ class SqliteSearch(SearchIndex):
 
     def search(self, query: Query) -> Page:
         """Answer *query* from one state of one generation."""
-        with translated(self._folder):
-            held = self._hold(self._generations.one(query.generation))
-            with held.snapshot() as snapshot:
-                return Reading(query, held=held, snapshot=snapshot).page()
+        while True:
+            generation = self._generations.one(query.generation)
+            try:
+                with translated(generation.folder):
+                    held = self._hold(generation)
+                    with held.snapshot() as snapshot:
+                        return Reading(query, held=held, snapshot=snapshot).page()
+            except SearchUnavailable:
+                # It may have been dropped between being looked up and being opened, since another answers now.
+                if self._generations.one(query.generation).number == generation.number:
+                    raise
 
     def rows(self, *, generation: int | None = None) -> Iterator[Row]:
         """What is indexed, sorted by id."""
@@ -97,5 +105,8 @@ class SqliteSearch(SearchIndex):
         """The generation held open, once for all threads."""
         with self._lock:
             if generation.number not in self._held:
+                # Those that another process dropped go, so that their room on the disk is free.
+                for number in [number for number, held in self._held.items() if not held.generation.folder.is_dir()]:
+                    self._held.pop(number).close()
                 self._held[generation.number] = Held(generation)
             return self._held[generation.number]

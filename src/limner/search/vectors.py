@@ -98,8 +98,7 @@ def best(rows: Numbers, *, slots: Slots, query: Numbers, count: int) -> tuple[Sl
     wide = query.astype(np.float64)
     step = max(1, _AT_A_TIME // len(query))
     parts = [
-        np.einsum("ij,j->i", rows[slots[at : at + step]].astype(np.float64), wide)
-        for at in range(0, len(slots), step)
+        np.einsum("ij,j->i", rows[slots[at : at + step]].astype(np.float64), wide) for at in range(0, len(slots), step)
     ]
     return slots, np.concatenate(parts) if parts else np.empty(0)
 

@@ -144,7 +144,10 @@ class Writer:
             rows.append((self._codes[COMPLETE], 1, slot))
         for path, given in document.filters.items():
             kind, code = kind_at(path, mapping=self._mapping), self._codes[path]
-            rows += [(code, stored(value, path=path, kind=kind), slot) for value in values_of(given)]
+            try:
+                rows += [(code, stored(value, path=path, kind=kind), slot) for value in values_of(given)]
+            except UsageError as error:
+                raise UsageError(f"Document {document.id} is refused: {error}") from error
         return rows
 
     def _words(self, document: Document) -> list[str]:
