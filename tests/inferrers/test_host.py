@@ -207,7 +207,7 @@ def test_wrong_number_of_outputs_is_a_failure_once_alone(user_module: UserModule
     # when / then
     with pytest.raises(InferrerBroken, match="answered 2 inputs with 4 outputs"):
         run_values(host, 1, 2)
-    assert codes_of(run_values(host, 1)) == ["MODEL_ERROR"]
+    assert codes_of(run_values(host, 1)) == ["OUTPUT_INVALID"]
 
 
 def test_no_memory_is_raised_even_alone(user_module: UserModule) -> None:

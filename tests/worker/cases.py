@@ -1,7 +1,8 @@
 """Inferrers of every temper, as a user's project would hold them, and what calls them."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -66,6 +67,8 @@ def chatty(number: int) -> int:
 
 
 def slow(number: list[int]) -> list[int]:
+    with open("pids.txt", "a") as log:
+        log.write(f"{os.getpid()}\\n")
     time.sleep(0.3)
     return number
 
@@ -113,6 +116,19 @@ class Drawing:
             drawn.append({"drawing": path})
         return drawn
 '''
+
+
+def wait_until(condition: Callable[[], object], *, within: timedelta = timedelta(seconds=10)) -> None:
+    """Wait for what another thread or process does; fail where it does not."""
+    ends = time.monotonic() + within.total_seconds()
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def lines(path: Path) -> list[str]:
+    """The lines of a file, none where there is no file yet."""
+    return path.read_text().splitlines() if path.exists() else []
 
 
 def write_project(folder: Path) -> Path:
@@ -175,6 +191,7 @@ def task(runtime: Runtime, numbers: Sequence[Value], *, number: int = 1, **optio
         runtime=runtime,
         version=options.pop("version", "aa"),
         records=[f"record-{index}" for index in range(count)],
+        keys=[1000 + index for index in range(count)],
         columns=columns,
         prior=options.pop("prior", [b""] * count),
         asked=[hashlib.sha256(str(index).encode()).digest()[:16] for index in range(count)],

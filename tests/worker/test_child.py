@@ -18,7 +18,7 @@ from limner.domain.values import Value, decode
 from limner.worker.calls import Done, Reply, Trouble, Unusable
 from limner.worker.child import ChildRunner
 from limner.worker.inline import InlineRunner
-from tests.worker.cases import column, load, write_project
+from tests.worker.cases import column, load, wait_until, write_project
 
 SECOND = timedelta(seconds=1)
 
@@ -35,7 +35,7 @@ def child(project: Path) -> Iterator[Callable[..., ChildRunner]]:
     made: list[ChildRunner] = []
 
     def runner(
-        name: str, *, log: Path | None = None, load_limit: timedelta = SECOND * 20, **options: object
+        name: str, *, log: Path | None = None, load_limit: timedelta = SECOND * 20, **options: Value
     ) -> ChildRunner:
         made.append(ChildRunner(load(name, project=project, **options), log=log, load_limit=load_limit))
         return made[-1]
@@ -186,7 +186,7 @@ def test_what_a_child_started_ends_with_it(child: Callable[..., ChildRunner], pr
     call(runner, -9)
 
     assert time.monotonic() - began < 8
-    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    left = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "sleep 60" not in left.splitlines()
 
 
@@ -269,10 +269,7 @@ def test_a_child_does_not_outlive_its_worker(project: Path, repository: Path) ->
         parent.kill()
         parent.wait()
 
-    ends = time.monotonic() + 5
-    while not _ended(pid) and time.monotonic() < ends:
-        pass
-    assert _ended(pid)
+    wait_until(lambda: _ended(pid))
 
 
 def _ended(pid: int) -> bool:

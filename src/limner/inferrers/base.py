@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import StrEnum
 
+from limner.domain.failures import FailureCode
 from limner.domain.pipelines import StageKind
 from limner.domain.values import Value
 from limner.domain.versions import Description
@@ -33,6 +34,9 @@ class Want(StrEnum):
 
 class OutputsMiscounted(InferrerBroken):
     """An inferrer answered with more or fewer outputs than it was given inputs, so none can be told apart."""
+
+    #: What a record fails with that was alone when its outputs were miscounted.
+    code = FailureCode.OUTPUT_INVALID
 
 
 class InferrerUnavailable(LimnerError):

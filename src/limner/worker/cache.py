@@ -132,6 +132,14 @@ class FileCache:
         safe = ending if len(ending) <= 8 and ending[1:].isalnum() else ""
         return self._own / f"{next(self._numbers)}{safe}"
 
+    def knows(self, url: str, *, revision: str | None) -> bool:
+        """Whether a copy of *url* as of *revision* is at hand."""
+        try:
+            copy = msgspec.json.decode(self._note(url).read_bytes(), type=Copy)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return False
+        return revision in copy.revisions and (self._bodies / copy.sha256).exists()
+
     def find(self, url: str) -> tuple[Copy, Path] | None:
         """What is known of *url*, with a link to its bytes that the caller removes; None if no copy is at hand."""
         try:

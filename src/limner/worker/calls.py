@@ -96,6 +96,10 @@ class Runner(Protocol):
         """The outcomes of these records, or what went wrong with the call as a whole."""
         ...
 
+    def tidy(self, path: Path) -> None:
+        """Remove *path*, which was uploaded, if it is certainly nobody's any more."""
+        ...
+
     def kill(self) -> None:
         """End a call that is under way, from another thread, if that can be done."""
         ...

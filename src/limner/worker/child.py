@@ -3,10 +3,12 @@
 import contextlib
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -39,8 +41,11 @@ class HostProcess:
         """
         Start it in the folder *project*.
 
-        What the user's code prints goes to the end of the file *log*, or to this process's standard error.
+        What the user's code prints goes to the end of the file *log*, or to this process's standard error. Its
+        temporary files lie in a folder of their own, which goes with it.
         """
+        #: Where the user's code finds its folder for temporary files.
+        self.scratch = Path(tempfile.mkdtemp(prefix="limner-"))
         ours, theirs = socket.socketpair()
         with contextlib.ExitStack() as opened:
             opened.enter_context(theirs)
@@ -53,6 +58,7 @@ class HostProcess:
                 stdout=output,
                 stderr=output,
                 cwd=project,
+                env=os.environ | {"TMPDIR": str(self.scratch)},
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -94,6 +100,7 @@ class HostProcess:
             time.sleep(_PAUSE)
         self.kill()
         self._process.wait()
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _send(self, data: bytes, *, ends: float) -> None:
         rest = memoryview(data)
@@ -183,6 +190,11 @@ class ChildRunner:
         if isinstance(answered, Loaded):
             return Unusable(reason=f"The process of {self._load.runtime.infer} answered a call as if it were loading.")
         return answered
+
+    def tidy(self, path: Path) -> None:
+        """Remove *path*, which was uploaded, if it is one of the child's temporary files."""
+        if self._process is not None and path.is_relative_to(self._process.scratch):
+            path.unlink(missing_ok=True)
 
     def kill(self) -> None:
         """End the call that is under way."""

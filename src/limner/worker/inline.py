@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from limner.errors import LimnerError
 from limner.inferrers.host import Host
@@ -26,6 +27,9 @@ class InlineRunner:
         except (Exception, SystemExit) as error:  # noqa: BLE001  a user's code may raise anything while it is loaded
             return Unusable(reason=f"{self._load.runtime.infer} cannot be loaded: {type(error).__name__}: {error}")
         return call_host(host, columns, prior=prior)
+
+    def tidy(self, path: Path) -> None:
+        """Leave *path*: what this process may still use is not told apart from what it is done with."""
 
     def kill(self) -> None:
         """Do nothing: a thread cannot be ended from outside."""

@@ -1,0 +1,102 @@
+"""What a worker says of one task: outcomes as they come, and the end of it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from limner.clock import Clock
+from limner.domain.failures import Failure
+from limner.domain.tasks import Answer, FromWorker, Outcome, Released, Status, Task
+from limner.worker.cache import Hold
+
+#: Outcomes wait no longer than this, in seconds, while work goes on.
+_OFTEN = 1.0
+
+
+class Report:
+    """
+    Gathers the outcomes of one task and sends them at least every second, the rest with the last answer.
+
+    Shared by the thread that works and the one that ticks.
+    """
+
+    def __init__(
+        self, task: Task, *, worker: str, send: Callable[[FromWorker], None], clock: Clock, hold: Hold
+    ) -> None:
+        self.task = task
+        self._worker = worker
+        self._send = send
+        self._clock = clock
+        self._hold = hold
+        self._lock = threading.Lock()
+        self._open = set(range(len(task.records)))
+        self._gathered: list[Outcome] = []
+        self._began = clock.now()
+        self._seconds = 0.0
+        self._downloads = 0
+        self._sent = time.monotonic()
+        self._ended = False
+
+    def add(self, outcomes: Iterable[Outcome]) -> None:
+        """Gather *outcomes*; what has one already keeps it."""
+        with self._lock:
+            for outcome in outcomes:
+                if outcome.index in self._open:
+                    self._open.remove(outcome.index)
+                    self._gathered.append(outcome)
+        self.tick()
+
+    def spend(self, seconds: float) -> None:
+        """Count *seconds* of inferring."""
+        with self._lock:
+            self._seconds += seconds
+
+    def tick(self) -> None:
+        """Send what was gathered, if it has waited long enough."""
+        with self._lock:
+            if self._gathered and time.monotonic() - self._sent >= _OFTEN and not self._ended:
+                self._answer(last=False)
+
+    def finish(self) -> None:
+        """Send the last answer."""
+        with self._lock:
+            self._answer(last=True)
+            self._ended = True
+
+    def fail_the_rest(self, failure: Failure) -> None:
+        """Give what has no outcome yet this failure, and finish."""
+        with self._lock:
+            rest = sorted(self._open)
+        self.add(Outcome(index=index, status=Status.FAILED, failure=failure) for index in rest)
+        self.finish()
+
+    def release(self, reason: str) -> None:
+        """Send what was gathered, and give the rest back unharmed."""
+        with self._lock:
+            if self._gathered:
+                self._answer(last=not self._open)
+            if self._open:
+                self._send(Released(worker=self._worker, task=self.task.id, attempt=self.task.attempt, reason=reason))
+            self._ended = True
+
+    def _answer(self, *, last: bool) -> None:
+        downloads = self._hold.downloads
+        self._send(
+            Answer(
+                task=self.task.id,
+                attempt=self.task.attempt,
+                worker=self._worker,
+                outcomes=self._gathered,
+                keys=[self.task.keys[outcome.index] for outcome in self._gathered],
+                asked=[self.task.asked[outcome.index] for outcome in self._gathered],
+                started=self._began,
+                seconds=self._seconds,
+                last=last,
+                downloads=downloads - self._downloads,
+            )
+        )
+        self._gathered = []
+        self._began = self._clock.now()
+        self._seconds = 0.0
+        self._downloads = downloads
+        self._sent = time.monotonic()
