@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from limner.app import open_app as open
+    from limner.app.app import open_app as open
     from limner.domain.outputs import Anything, Artifact, Bytes, Flag, Number, Strings, Text, Vector
     from limner.domain.pipelines import Implementation, QueryEncoder
     from limner.domain.pipelines import make_index as Index
@@ -31,7 +31,7 @@ _HOMES = {
     "Text": "limner.domain.outputs:Text",
     "Vector": "limner.domain.outputs:Vector",
     "file": "limner.domain.reads:file",
-    "open": "limner.app:open_app",
+    "open": "limner.app.app:open_app",
     "optional": "limner.domain.reads:optional",
     "where": "limner.domain.reads:where",
 }

@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Iterable
 
+import msgspec
+
 #: Bytes of an input, value or version digest; artifacts use the whole SHA-256.
 SIZE = 16
 
@@ -15,5 +17,8 @@ def digest(parts: bytes | Iterable[bytes]) -> bytes:
     """
     if isinstance(parts, bytes):
         return hashlib.blake2b(parts, digest_size=SIZE).digest()
-    joined = b"".join(len(part).to_bytes(4, "little") + part for part in parts)
-    return hashlib.blake2b(joined, digest_size=SIZE).digest()
+    return hashlib.blake2b(_encoder.encode(list(parts)), digest_size=SIZE).digest()
+
+
+#: A MessagePack list of byte strings holds their lengths.
+_encoder = msgspec.msgpack.Encoder()

@@ -16,6 +16,8 @@ from limner.domain.values import Value
 
 #: Topic that every worker answers on.
 ANSWERS = "answers"
+#: Reason of a worker that gives a task back because it stops; any other says that it cannot run the task at all.
+STOPPING = "The worker is stopping."
 
 
 class Status(IntEnum):

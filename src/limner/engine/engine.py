@@ -48,6 +48,8 @@ class Engine:
         self._upkeep = Upkeep(clock=clock, lease=lease, bus=bus)
         self._views: dict[str, tuple[object, View]] = {}
         self._next_upkeep = 0.0
+        #: Tasks that were sent since it was made.
+        self.sent = 0
 
     def start(self) -> None:
         """Take over the store: what an earlier process had sent is lost with its bus, and is sent again."""
@@ -102,6 +104,7 @@ class Engine:
             ended = self.desk.end(tx, scopes)
             envelopes = self._dispatcher.dispatch(tx, scopes)
         self._bus.acknowledge(deliveries)
+        self.sent += len(envelopes)
         by_topic: dict[str, list[bytes]] = {}
         for envelope in envelopes:
             by_topic.setdefault(envelope.topic, []).append(envelope.body)

@@ -30,12 +30,12 @@ class Inputs(Struct, frozen=True, kw_only=True):
 
 def inputs_of(tx: Transaction, view: View, node: Node, keys: Sequence[int], *, fresh: bool) -> Inputs:
     """The inputs of one node for the records *keys*; *fresh* asks a file's source again instead of a copy."""
-    collection = view.collections[node.collection]
     loaded = load(tx, view, keys)
+    upstream = node.upstream
     asked: dict[int, bytes] = {}
     for key in keys:
         if key in loaded.subjects:
-            digest = _asked(view, node, collection, key, loaded)
+            digest = _asked(node, upstream, key, loaded)
             if digest is not None:
                 asked[key] = digest
     kept = [key for key in keys if key in asked]
@@ -50,17 +50,18 @@ def inputs_of(tx: Transaction, view: View, node: Node, keys: Sequence[int], *, f
     )
 
 
-def _asked(view: View, node: Node, collection: int, key: int, loaded: Loaded) -> bytes | None:
-    """The digest asked, or None where the node is not ready for the record."""
-    verdicts: dict[int, Verdict] = {}
-    held, parent_held = loaded.of(key), loaded.of_parent(key)
-    for before in view.over(collection):
-        if before.pk == node.pk or before.pk in node.upstream or node.upstream:
-            verdict = assess(before, loaded.subjects[key], held=held, parent_held=parent_held, verdicts=verdicts)
-            verdicts[before.pk] = verdict
-        if before.pk == node.pk:
-            return verdict.asked if verdict.kind is Kind.READY else None
-    return None
+def _asked(node: Node, upstream: set[int], key: int, loaded: Loaded) -> bytes | None:
+    """
+    The digest asked, or None where the node is not ready for the record.
+
+    What its upstream said is taken as it stands: where that is stale by now, this is asked again once it has moved.
+    """
+    held = loaded.of(key)
+    verdicts = {
+        pk: Verdict(Kind.SETTLED, mine.asked, mine.status) for pk in upstream if (mine := held.get(pk)) is not None
+    }
+    verdict = assess(node, loaded.subjects[key], held=held, parent_held=loaded.of_parent(key), verdicts=verdicts)
+    return verdict.asked if verdict.kind is Kind.READY else None
 
 
 def _column(

@@ -47,19 +47,20 @@ class Intake:
         given = [row for row in page if isinstance(row, RecordIn)]
         tx.jobs.set_aside(job, aside)
         taken = tx.records.take_in(given)
-        by_collection = _by_collection(tx, taken.keys)
+        by_collection = _by_collection(tx, given, taken.keys)
         changed = set(taken.changed)
         fates: dict[int, Fate] = {}
+        every = [*(scope for scope in scopes if scope.view.key != mine.view.key), mine]
         for collection, keys in by_collection.items():
             moved = [key for key in keys if key in changed]
-            for scope in {id(s): s for s in (*scopes, mine)}.values():
+            for scope in every:
                 if collection in scope.view.collections.values() and (scope.standing or scope is mine):
                     found = self._plan(tx, scope, collection, moved, set(taken.added), job=job, priority=priority)
                     if scope is mine:
                         fates |= found
             if moved:
                 tx.journal.write(collection, moved, kind="records", at=self._clock.now())
-        for scope in {id(s): s for s in (*scopes, mine)}.values():
+        for scope in every:
             plan_marked(tx, scope, self._planner)
         reused = self.enter(tx, mine, job, by_collection, fates, priority=priority)
         return Taken(
@@ -158,9 +159,9 @@ class Intake:
         return fates, settled
 
 
-def _by_collection(tx: Transaction, keys: Sequence[int]) -> dict[int, list[int]]:
-    """*keys* by their collection, each once, in order."""
-    found: dict[int, list[int]] = {}
-    for key, record in tx.records.load(sorted(set(keys))).items():
-        found.setdefault(record.collection, []).append(key)
-    return found
+def _by_collection(tx: Transaction, given: Sequence[RecordIn], keys: Sequence[int]) -> dict[int, list[int]]:
+    """*keys* of the records *given* by their collection, each once, in order."""
+    found: dict[str, dict[int, None]] = {}
+    for record, key in zip(given, keys, strict=True):
+        found.setdefault(record.collection, {})[key] = None
+    return {tx.records.collection(name): list(members) for name, members in found.items()}

@@ -8,7 +8,7 @@ from limner.clock import Clock
 from limner.domain.assessment import Node
 from limner.domain.failures import Failure, FailureCode
 from limner.domain.pipelines import StageKind
-from limner.domain.tasks import Answer, Heartbeat, Outcome, Released, Status
+from limner.domain.tasks import STOPPING, Answer, Heartbeat, Outcome, Released, Status
 from limner.engine.dispatcher import address_of
 from limner.engine.groups import group_inputs
 from limner.engine.inputs import inputs_of
@@ -16,9 +16,6 @@ from limner.engine.scopes import Scope
 from limner.engine.views import View
 from limner.store.store import Transaction
 from limner.store.tasks import NewTask, StoredTask
-
-#: A task that a worker gives back because it is stopping; any other reason says that it cannot be run.
-STOPPING = "stopping"
 
 
 class Upkeep:

@@ -162,7 +162,7 @@ class Records(Noun):
                 query = select(
                     records.c.pk, records.c.id, records.c.state, records.c.source_version, records.c.digest
                 ).where(records.c.collection == pk, records.c.id.in_(chunk))
-                for row in self.connection.execute(query):
+                for row in self.connection.execute(query).all():
                     found[(pk, row[1])] = (row[0], row[2], row[3], row[4])
         return found
 
@@ -273,7 +273,7 @@ class Records(Noun):
         """The records with these keys."""
         found: dict[int, StoredRecord] = {}
         for clause in self.spans(records.c.pk, keys):
-            for row in self.connection.execute(select(*(records.c[name] for name in _COLUMNS)).where(clause)):
+            for row in self.connection.execute(select(*(records.c[name] for name in _COLUMNS)).where(clause)).all():
                 found[row[0]] = StoredRecord(*row)
         return found
 

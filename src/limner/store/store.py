@@ -17,6 +17,7 @@ from limner.store.models import Models
 from limner.store.nodes import Nodes
 from limner.store.records import Records
 from limner.store.results import Results
+from limner.store.roots import Roots
 from limner.store.tasks import Tasks
 
 
@@ -34,6 +35,7 @@ class Transaction:
         self.groups = Groups(connection, statements)
         self.models = Models(connection, statements)
         self.journal = Journal(connection, statements)
+        self.roots = Roots(connection, statements)
 
     @property
     def size(self) -> int:
