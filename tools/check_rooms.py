@@ -17,6 +17,10 @@ ALSO_PLAIN = {
 }
 
 
+#: Rooms with one implementation, which the design allows to be known: the store serves both databases through one.
+ONE_IMPLEMENTATION = ("store",)
+
+
 def backends_of(room: Path) -> set[str]:
     """The modules of *room* that its connect.py imports or names in a string, but for the contract."""
     package = f"limner.{room.name}"
@@ -36,6 +40,8 @@ def backends_of(room: Path) -> set[str]:
 def strangers_to_backends(graph: grimp.ImportGraph, *, source: Path) -> Iterator[str]:
     """One sentence for each import of a backend by anything but its own room and limner.testing."""
     for connect in sorted((source / "limner").glob("*/connect.py")):
+        if connect.parent.name in ONE_IMPLEMENTATION:
+            continue
         room = f"limner.{connect.parent.name}"
         for backend in sorted(backends_of(connect.parent)):
             for importer in sorted(graph.find_modules_that_directly_import(backend)):

@@ -29,7 +29,10 @@ class Declared:
         """The installed systems by name."""
         found = {}
         for point in entry_points(group="limner.systems"):
-            system = point.load()
+            try:
+                system = point.load()
+            except (ImportError, AttributeError) as error:
+                raise ConfigurationError(f"The system {point.name} cannot be loaded: {error}") from error
             if not isinstance(system, System):
                 raise ConfigurationError(f"The entry point {point.value} is no limner System.")
             found[system.name] = system
@@ -64,6 +67,8 @@ class Declared:
                 names = ", ".join(p.name for p in found)
                 raise ConfigurationError(f"{name} declares {len(found)} pipelines ({names}); name one of them.")
             return found[0]
+        if name in self.own:
+            return self.own[name]
         if name not in self.pipelines:
             known = ", ".join(self.pipelines) or "none"
             raise NotFound(f"There is no pipeline {name}; known are: {known}. A file may be named too: pipeline.py")

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 
 from msgspec import Struct, field
@@ -18,7 +19,6 @@ from limner.engine.scopes import Scope
 from limner.errors import UsageError
 from limner.store.ledger import standing
 from limner.store.store import Transaction
-from limner.worker.worker import Worker
 
 #: Records in one transaction of the intake.
 PAGE = 2000
@@ -85,12 +85,18 @@ class Runner:
     """Runs jobs in this process."""
 
     def __init__(
-        self, *, engine: Engine, lock: EngineLock, clock: Clock, make_worker: Callable[[list[str]], Worker]
+        self,
+        *,
+        engine: Engine,
+        lock: EngineLock,
+        clock: Clock,
+        working: Callable[[list[str]], AbstractContextManager[None]],
     ) -> None:
+        """*working* is a context in which a worker of this process serves the given topics."""
         self._engine = engine
         self._lock = lock
         self._clock = clock
-        self._make_worker = make_worker
+        self._working = working
 
     def run(
         self, request: Request, versions: Mapping[int, Version], *, progress: Callable[[Progress], None]
@@ -118,6 +124,25 @@ class Runner:
         """Work until a job that is known whole has ended."""
         return self._work(identity, iter(()), started=self._clock.now(), progress=progress)
 
+    def retry(self, job: Job, versions: Mapping[int, Version], *, progress: Callable[[Progress], None]) -> Summary:
+        """
+        Try again what failed or was cancelled in an ended job, as a new round of it.
+
+        Raises:
+            UsageError: nothing failed, or the job has not ended.
+        """
+        started = self._clock.now()
+        engine = self._engine
+        with engine.store.transaction() as tx:
+            view = engine.view(tx, job.pipeline, _lists(job.choices))
+            activate(tx, view, versions, now=started)
+        with engine.store.transaction() as tx:
+            scope = engine.scope(tx, job.pipeline, _lists(job.choices))
+            engine.desk.retry(tx, scope, job.id)
+            stale = stale_nodes(tx, scope.view)
+        preparing = engine.passes.over(scope, stale, job=job.id) if stale and scope.standing else iter(())
+        return self._work(job.id, (None for _ in preparing), started=started, progress=progress)
+
     def _work(
         self, identity: str, preparing: Iterator[None], *, started: float, progress: Callable[[Progress], None]
     ) -> Summary:
@@ -141,18 +166,20 @@ class Runner:
         engine = self._engine
         engine.start()
         self._adopt(identity)
-        with engine.store.transaction() as tx:
-            topics = engine.topics(tx)
-        worker = self._make_worker(topics)
-        worker.start()
-        try:
-            more = True
+        more, working = True, False
+        with ExitStack() as stack:
             while not self._ended(identity):
                 more = more and next(preparing, _NO_MORE) is not _NO_MORE
-                engine.step(wait=timedelta() if more else _POLL)
+                engine.step(wait=timedelta() if more or not working else _POLL)
+                if engine.sent and not working:
+                    # Only now: a run that finds everything current starts no process.
+                    stack.enter_context(self._working(self._topics()))
+                    working = True
                 self._tell(identity, progress, preparing=more)
-        finally:
-            worker.stop(timedelta(seconds=5))
+
+    def _topics(self) -> list[str]:
+        with self._engine.store.transaction() as tx:
+            return self._engine.topics(tx)
 
     def _wait(self, identity: str, preparing: Iterator[None], progress: Callable[[Progress], None]) -> None:
         """Leave the work to the process that holds the engine lock, until the job has ended or that process has."""
