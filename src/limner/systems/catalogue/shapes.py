@@ -156,29 +156,25 @@ def inferred(row: ExportRow) -> dict[str, Value]:
     return results or (given if isinstance(given, dict) else {})
 
 
-SHAPES = {
-    shape.name: shape
-    for shape in (
-        Shape(
-            name="initial",
-            about="An image with its work inside, before anything was inferred.",
-            read=read_augmented,
-            write=write_initial,
-        ),
-        Shape(
-            name="augmented",
-            about="An image with its work inside and what was inferred about it.",
-            read=read_augmented,
-            write=write_augmented,
-        ),
-        Shape(
-            name="indexed",
-            about="An image as the search index holds it: display, query, facets, filters, vectors.",
-            read=read_indexed,
-            write=write_indexed,
-        ),
-    )
-}
+INITIAL = Shape(
+    name="initial",
+    about="An image with its work inside, before anything was inferred.",
+    read=read_augmented,
+    write=write_initial,
+)
+AUGMENTED = Shape(
+    name="augmented",
+    about="An image with its work inside and what was inferred about it.",
+    read=read_augmented,
+    write=write_augmented,
+)
+INDEXED = Shape(
+    name="indexed",
+    about="An image as the search index holds it: display, query, facets, filters, vectors.",
+    read=read_indexed,
+    write=write_indexed,
+)
+SHAPES = {shape.name: shape for shape in (INITIAL, AUGMENTED, INDEXED)}
 
 
 def _pair(
