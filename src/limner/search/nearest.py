@@ -47,7 +47,8 @@ class Graph:
         """
         Slots that are allowed and near to *query*, *wanted* or more; None where comparing all of them is cheaper.
 
-        The graph knows no filter, so it is asked for more, the fewer are allowed, and again where too few came.
+        The graph knows no filter, so it is asked for more, the fewer are allowed, and again where too few came. Of
+        more equal vectors than it is asked for it gives any.
         """
         share = np.count_nonzero(allowed[: self.covered]) / max(1, self.covered)
         if share == 0:
