@@ -30,7 +30,7 @@ from limner.models.registry import Registry
 from limner.settings import Project, load_project
 from limner.sinks.connect import connect_sink
 from limner.sinks.layout import survey
-from limner.sources.base import Source
+from limner.sources.base import Columns, Source
 from limner.sources.connect import connect_source
 from limner.store.connect import connect_store
 from limner.store.store import Store, Transaction
@@ -258,11 +258,13 @@ class App:
             folder = place.resolve() if place.is_dir() else place.resolve().parent
             with self.store.transaction() as tx:
                 tx.roots.add([str(folder)])
+        filled = collection or pipeline.collection
         return connect_source(
             spec,
-            collection=collection or pipeline.collection,
+            collection=filled,
             shape=shape,
             shapes=self.shapes() if shape else {},
+            columns=Columns(parent_collection=_parents(pipeline, filled)),
             address_field=_address_field(pipeline),
         )
 
@@ -305,7 +307,7 @@ class App:
 
     @contextmanager
     def _working(self, topics: list[str]) -> Iterator[None]:
-        """A worker in this process serves *topics* until the block ends; what it fetched is kept as the settings say."""
+        """A worker in this process serves *topics* until the block ends; what it fetched is kept as settings say."""
         fetcher = Fetcher(
             self._cache(),
             guard=self.guard(),
@@ -424,6 +426,12 @@ def _address_field(pipeline: Pipeline) -> str:
             if read.file is not None and not read.path.startswith("parent."):
                 return read.path
     return "image_url"
+
+
+def _parents(pipeline: Pipeline, collection: str) -> str | None:
+    """The collection of the parents of *collection*, as far as a gather by parent tells."""
+    holders = (pipeline.over(stage) for stage in pipeline.stages if stage.by == "parent" and stage.of == collection)
+    return next(holders, None)
 
 
 def _lists(choices: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]]:
