@@ -1,6 +1,6 @@
 """Models: named, versioned, content-addressed parameters of an inferrer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from msgspec import Struct, field
 
@@ -28,7 +28,7 @@ class ModelVersion(Struct, frozen=True, kw_only=True):
     #: The one in the manifest.
     licence: str | None = None
     #: What its check found to work, but not well; a sentence each.
-    warnings: Sequence[str] = ()
+    warnings: tuple[str, ...] = ()
     #: ``private`` or ``public``.
     visibility: str = "private"
 
