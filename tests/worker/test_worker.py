@@ -45,7 +45,7 @@ from tests.worker.cases import lines, runtime, task, wait_until, write_project
 LONG = timedelta(seconds=30)
 
 
-class Set:
+class Rig:
     """A worker with its bus, sources and artifacts, and what an engine would see of it."""
 
     def __init__(self, folder: Path, *, bus: MemoryBus | None = None, at_once: int = 8) -> None:
@@ -126,9 +126,9 @@ class Set:
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Set]:
-    """A set that is closed after the test."""
-    made = Set(tmp_path)
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    """A rig that is closed after the test."""
+    made = Rig(tmp_path)
     yield made
     made.close()
 
@@ -145,12 +145,12 @@ def codes(outcomes: dict[int, Outcome]) -> dict[int, FailureCode]:
     return {index: outcome.failure.code for index, outcome in outcomes.items() if outcome.failure}
 
 
-def calls(rig: Set) -> list[list[int]]:
+def calls(rig: Rig) -> list[list[int]]:
     """What the moody inferrer was called with."""
     return [[int(number) for number in line.split()] for line in (rig.project / "calls.txt").read_text().splitlines()]
 
 
-def test_a_task_is_answered(rig: Set) -> None:
+def test_a_task_is_answered(rig: Rig) -> None:
     """Every record has an outcome, in batches of the stage's size, and the message is forgotten."""
     one = task(runtime("moody", batch=8), range(20))
     rig.worker(one.runtime.address)
@@ -163,7 +163,7 @@ def test_a_task_is_answered(rig: Set) -> None:
     assert rig.bus.count(one.runtime.address) == 0
 
 
-def test_what_did_not_change_is_not_inferred(rig: Set) -> None:
+def test_what_did_not_change_is_not_inferred(rig: Rig) -> None:
     """A record whose inputs have the digest of its stored result is answered as unchanged."""
     first = task(runtime("moody"), [1, 2, 3])
     rig.worker(first.runtime.address)
@@ -189,7 +189,7 @@ def test_what_did_not_change_is_not_inferred(rig: Set) -> None:
         (-5, FailureCode.OUTPUT_INVALID),
     ],
 )
-def test_one_bad_record_spares_its_neighbours(rig: Set, number: int, code: FailureCode) -> None:
+def test_one_bad_record_spares_its_neighbours(rig: Rig, number: int, code: FailureCode) -> None:
     """Whatever a record does to its batch, it alone fails, alone, and each neighbour is done once."""
     numbers = [*range(1, 6), number, *range(20, 22)]
     one = task(runtime("moody", batch=8, timeout=timedelta(seconds=0.6), memory_mb=300), numbers)
@@ -204,7 +204,7 @@ def test_one_bad_record_spares_its_neighbours(rig: Set, number: int, code: Failu
     assert sorted(went_well) == sorted(n for n in numbers if n != number)
 
 
-def test_a_lone_record_is_tried_once(rig: Set) -> None:
+def test_a_lone_record_is_tried_once(rig: Rig) -> None:
     """A task of one record goes straight alone; further attempts are the engine's."""
     one = task(runtime("moody"), [-1])
     rig.worker(one.runtime.address)
@@ -215,14 +215,14 @@ def test_a_lone_record_is_tried_once(rig: Set) -> None:
     assert len(calls(rig)) == 1
 
 
-def pictures(rig: Set, names: Sequence[str], *, number: int = 1, batch: int = 8, **options: Value) -> Task:
+def pictures(rig: Rig, names: Sequence[str], *, number: int = 1, batch: int = 8, **options: Value) -> Task:
     """A task that reads a picture for each record."""
     refs = [encode_message(FileRef(url=rig.server.url(name))) for name in names]
     stage = runtime("size", batch=batch, reads={"picture": FileRead()})
     return task(stage, [], columns={"picture": refs}, number=number, **options)
 
 
-def test_files_are_fetched_and_their_failures_spare_the_rest(rig: Set) -> None:
+def test_files_are_fetched_and_their_failures_spare_the_rest(rig: Rig) -> None:
     """A record without its file fails with the source's code; batches are filled with the others."""
     rig.server.plan("3.jpg", Reply(status=404))
     rig.server.plan("7.jpg", Reply(body="empty"))
@@ -245,7 +245,7 @@ def test_files_are_fetched_and_their_failures_spare_the_rest(rig: Set) -> None:
     assert rig.server.total() == 20
 
 
-def test_three_stages_share_one_download(rig: Set) -> None:
+def test_three_stages_share_one_download(rig: Rig) -> None:
     """Three topics that read the same pictures at the same moment make one request a picture."""
     rig.server.delay = timedelta(milliseconds=20)
     names = [f"{number}.jpg" for number in range(10)]
@@ -268,7 +268,7 @@ def test_three_stages_share_one_download(rig: Set) -> None:
     assert sum(message.downloads for message in rig.heard if isinstance(message, Answer)) == 10
 
 
-def test_the_next_task_is_fetched_while_one_infers(rig: Set) -> None:
+def test_the_next_task_is_fetched_while_one_infers(rig: Rig) -> None:
     """Its pictures are here before the first task has ended."""
     slow = task(runtime("slow", batch=1), range(3), number=1)
     read = runtime("slow", reads={"number": FileRead()})
@@ -282,7 +282,7 @@ def test_the_next_task_is_fetched_while_one_infers(rig: Set) -> None:
     assert all(message.task == 1 for message in heard if isinstance(message, Answer))
 
 
-def test_long_work_is_answered_in_parts_and_leases_are_moved(rig: Set) -> None:
+def test_long_work_is_answered_in_parts_and_leases_are_moved(rig: Rig) -> None:
     """Outcomes do not wait for the end of their task, nor for the end of the next batch; heartbeats name the task."""
     one = task(runtime("slow", batch=1), range(8), lease=1.0)
     rig.worker(one.runtime.address)
@@ -299,7 +299,7 @@ def test_long_work_is_answered_in_parts_and_leases_are_moved(rig: Set) -> None:
     assert all(beat == Heartbeat(worker="w1", tasks=[1]) for beat in beats)
 
 
-def test_one_child_serves_task_after_task_until_the_version_changes(rig: Set) -> None:
+def test_one_child_serves_task_after_task_until_the_version_changes(rig: Rig) -> None:
     """The process stays for tasks of one version, and another version gets another one."""
     stage = runtime("pid")
     rig.worker(stage.address)
@@ -312,7 +312,7 @@ def test_one_child_serves_task_after_task_until_the_version_changes(rig: Set) ->
     assert not Path(f"/proc/{first}").exists()
 
 
-def test_more_children_are_started_only_while_there_is_a_backlog(rig: Set) -> None:
+def test_more_children_are_started_only_while_there_is_a_backlog(rig: Rig) -> None:
     """With room for three, one task at a time uses one child; six at once use three."""
     stage = runtime("slow", batch=4)
     worker = rig.worker(stage.address, parallel=3)
@@ -330,7 +330,7 @@ def test_more_children_are_started_only_while_there_is_a_backlog(rig: Set) -> No
     assert worker.slots(stage.address) == 3
 
 
-def test_two_workers_share_a_topic(rig: Set) -> None:
+def test_two_workers_share_a_topic(rig: Rig) -> None:
     """Each task is done by one of them."""
     stage = runtime("slow")
     rig.worker(stage.address, name="w1")
@@ -346,12 +346,12 @@ def test_two_workers_share_a_topic(rig: Set) -> None:
     assert {message.worker for message in rig.heard if isinstance(message, Answer)} == {"w1", "w2"}
 
 
-def model(rig: Set, data: bytes) -> ModelRef:
+def model(rig: Rig, data: bytes) -> ModelRef:
     """A model that was added with these bytes."""
     return ModelRef(name="codes", number=1, sha256=rig.artifacts.put(data), filename="codes.npz")
 
 
-def test_a_model_is_loaded_by_its_digest(rig: Set) -> None:
+def test_a_model_is_loaded_by_its_digest(rig: Rig) -> None:
     """The inferrer is given a file with the model's bytes and its own name's ending."""
     one = task(runtime("Loaded", model=model(rig, b"centres")), [1])
     rig.worker(one.runtime.address)
@@ -360,7 +360,7 @@ def test_a_model_is_loaded_by_its_digest(rig: Set) -> None:
 
 
 @pytest.mark.parametrize("harm", ["missing", "changed"])
-def test_a_model_that_is_not_what_was_added_is_never_used(rig: Set, harm: str) -> None:
+def test_a_model_that_is_not_what_was_added_is_never_used(rig: Rig, harm: str) -> None:
     """A missing file and a changed byte fail every record, and say why."""
     ref = model(rig, b"centres")
     if harm == "missing":
@@ -377,7 +377,7 @@ def test_a_model_that_is_not_what_was_added_is_never_used(rig: Set, harm: str) -
 
 
 @pytest.mark.parametrize(("marker", "told"), [("broken", "not today"), ("deadly", "exit status 3")])
-def test_an_inferrer_that_cannot_be_loaded_gives_the_task_back(rig: Set, marker: str, told: str) -> None:
+def test_an_inferrer_that_cannot_be_loaded_gives_the_task_back(rig: Rig, marker: str, told: str) -> None:
     """No record is blamed: the task is released once with the reason, and the next one is tried anew."""
     (rig.project / marker).touch()
     one = task(runtime("Reluctant"), [1, 2], attempt=3)
@@ -393,7 +393,7 @@ def test_an_inferrer_that_cannot_be_loaded_gives_the_task_back(rig: Set, marker:
     assert values(rig.done(task(runtime("Reluctant"), [5], number=2))) == {0: 5}
 
 
-def test_files_that_inferrers_write_are_stored_before_they_are_answered(rig: Set) -> None:
+def test_files_that_inferrers_write_are_stored_before_they_are_answered(rig: Rig) -> None:
     """The value holds the digest of an artifact that is there."""
     one = task(runtime("Drawing", outputs={"drawing": Artifact()}), [1, 2])
     rig.worker(one.runtime.address)
@@ -406,7 +406,7 @@ def test_files_that_inferrers_write_are_stored_before_they_are_answered(rig: Set
         assert rig.artifacts.path(digest).read_text() == f"<svg>{number}</svg>"
 
 
-def test_a_stage_may_infer_in_the_worker_itself(rig: Set) -> None:
+def test_a_stage_may_infer_in_the_worker_itself(rig: Rig) -> None:
     """With isolation="thread" there is no child process."""
     one = task(runtime("pid", isolation="thread"), [1])
     rig.worker(one.runtime.address)
@@ -414,7 +414,7 @@ def test_a_stage_may_infer_in_the_worker_itself(rig: Set) -> None:
     assert values(rig.done(one)) == {0: os.getpid()}
 
 
-def test_a_task_that_makes_no_sense_is_answered_with_failures(rig: Set) -> None:
+def test_a_task_that_makes_no_sense_is_answered_with_failures(rig: Rig) -> None:
     """Columns of other lengths, missing ones and files that are none fail every record, and the worker goes on."""
     good = task(runtime("double"), [1, 2], number=3)
     rig.worker(good.runtime.address)
@@ -432,7 +432,7 @@ def test_a_task_that_makes_no_sense_is_answered_with_failures(rig: Set) -> None:
     assert values(rig.done(good)) == {0: 2, 1: 4}
 
 
-def test_a_stopping_worker_finishes_the_batch_in_hand_and_gives_back_the_rest(rig: Set) -> None:
+def test_a_stopping_worker_finishes_the_batch_in_hand_and_gives_back_the_rest(rig: Rig) -> None:
     """What was done is answered, what was not is released, and nothing is lost or left running."""
     stage = runtime("slow", batch=2)
     first, second = task(stage, range(40), number=1), task(stage, range(4), number=2)
@@ -455,7 +455,7 @@ def test_a_stopping_worker_finishes_the_batch_in_hand_and_gives_back_the_rest(ri
     assert rig.bus.count(stage.address) == 0
 
 
-def test_a_batch_that_outlasts_the_grace_is_ended_and_given_back(rig: Set) -> None:
+def test_a_batch_that_outlasts_the_grace_is_ended_and_given_back(rig: Rig) -> None:
     """No record is blamed for what the worker ended itself."""
     one = task(runtime("moody", timeout=LONG), [1, -2])
     worker = rig.worker(one.runtime.address)
@@ -471,7 +471,7 @@ def test_a_batch_that_outlasts_the_grace_is_ended_and_given_back(rig: Set) -> No
     assert "stopping" in released.reason
 
 
-def test_a_stop_does_not_wait_for_slow_downloads(rig: Set) -> None:
+def test_a_stop_does_not_wait_for_slow_downloads(rig: Rig) -> None:
     """A task whose pictures are under way is given back at once; those that wait are not fetched."""
     rig.server.delay = timedelta(seconds=1)
     one = pictures(rig, [f"{number}.jpg" for number in range(30)])
@@ -487,7 +487,7 @@ def test_a_stop_does_not_wait_for_slow_downloads(rig: Set) -> None:
     assert rig.server.total() <= 8
 
 
-def test_a_child_that_is_killed_from_outside_costs_no_record(rig: Set) -> None:
+def test_a_child_that_is_killed_from_outside_costs_no_record(rig: Rig) -> None:
     """A child that the machine kills in a batch is replaced, and the batch is done."""
     stage = runtime("slow", batch=4)
     worker = rig.worker(stage.address)
@@ -502,7 +502,7 @@ def test_a_child_that_is_killed_from_outside_costs_no_record(rig: Set) -> None:
     assert worker.slots(stage.address) == 1
 
 
-def test_a_topic_can_be_added_while_it_works(rig: Set) -> None:
+def test_a_topic_can_be_added_while_it_works(rig: Rig) -> None:
     """A worker that started with nothing serves what it is told to, and says how long it was idle."""
     worker = rig.worker()
     one = task(runtime("double"), [4])
@@ -541,7 +541,7 @@ class FlakyBus(MemoryBus):
 
 def test_a_bus_that_cannot_be_reached_is_asked_again(tmp_path: Path) -> None:
     """Neither tasks nor answers are lost while the bus is away."""
-    rig = Set(tmp_path, bus=FlakyBus())
+    rig = Rig(tmp_path, bus=FlakyBus())
     try:
         one = task(runtime("double"), [1])
         rig.worker(one.runtime.address)
@@ -554,7 +554,7 @@ def test_a_bus_that_cannot_be_reached_is_asked_again(tmp_path: Path) -> None:
 def test_a_stop_does_not_wait_for_a_bus_that_is_gone(tmp_path: Path) -> None:
     """After its grace a worker ends without having told; the store finds what is owed."""
     bus = FlakyBus()
-    rig = Set(tmp_path, bus=bus)
+    rig = Rig(tmp_path, bus=bus)
     one = task(runtime("double"), [1])
     worker = rig.worker(one.runtime.address)
     bus.failing["publish"] = 1_000_000
@@ -568,7 +568,7 @@ def test_a_stop_does_not_wait_for_a_bus_that_is_gone(tmp_path: Path) -> None:
     rig.close()
 
 
-def test_a_task_costs_little(rig: Set) -> None:
+def test_a_task_costs_little(rig: Rig) -> None:
     """512 records of tiny values pass worker and child in a few milliseconds beyond the inferrer."""
     stage = runtime("double", batch=512)
     rig.worker(stage.address)

@@ -10,7 +10,7 @@ from limner.domain.failures import FailureCode
 from limner.domain.tasks import Outcome, Runtime
 from limner.domain.values import Value
 from limner.domain.versions import Description
-from limner.errors import InferrerBroken, MissingExtra
+from limner.errors import AddressRefused, InferrerBroken, MissingExtra
 
 if TYPE_CHECKING:
     # A child process starts without an HTTP client, unless its inferrer asks over HTTP.
@@ -134,7 +134,7 @@ def call_host(host: "Host", columns: Mapping[str, list[bytes]], *, prior: list[b
         return no_memory(error)
     except OutputsMiscounted as error:
         return Trouble(code=FailureCode.OUTPUT_INVALID, message=str(error))
-    except (InferrerUnavailable, InferrerBroken, MissingExtra) as error:
+    except (InferrerUnavailable, InferrerBroken, MissingExtra, AddressRefused) as error:
         return Unusable(reason=str(error))
     except (Exception, SystemExit) as error:  # noqa: BLE001  the process that calls must learn of it, whatever it is
         told = f"{type(error).__name__}: {error}"

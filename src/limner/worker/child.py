@@ -85,6 +85,13 @@ class HostProcess:
         except (BrokenPipeError, ConnectionResetError):
             raise self._died() from None
 
+    def exited(self) -> bool:
+        """Whether it has ended; until it is closed it stays a zombie, so that its number is not given to another."""
+        try:
+            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
+
     def kill(self) -> None:
         """End it and all that it started, at once; from any thread."""
         # Once it was waited for, its number may be another's.
@@ -96,7 +103,7 @@ class HostProcess:
         """Hang up, wait a moment for it to go, and end what is left of it and of what it started."""
         self._connection.close()
         ends = time.monotonic() + grace
-        while not self._exited() and time.monotonic() < ends:
+        while not self.exited() and time.monotonic() < ends:
             time.sleep(_PAUSE)
         self.kill()
         self._process.wait()
@@ -128,7 +135,7 @@ class HostProcess:
         poll = select.poll()
         poll.register(self._connection, event)
         while True:
-            gone = self._exited()
+            gone = self.exited()
             left = ends - time.monotonic()
             if poll.poll(1000 * max(0.0, min(left, _LOOK))):
                 return
@@ -139,19 +146,12 @@ class HostProcess:
                 self.close(grace=0)
                 raise ProcessOverran
 
-    def _exited(self) -> bool:
-        """Whether it has ended; it stays a zombie, so that its group's number is not given to another."""
-        try:
-            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:
-            return True
-
     def _died(self) -> ProcessDied:
         """What became of the process, once it is gone with all that it started."""
         ends = time.monotonic() + _GRACE
-        while not self._exited() and time.monotonic() < ends:
+        while not self.exited() and time.monotonic() < ends:
             time.sleep(_PAUSE)
-        hung_up = not self._exited()
+        hung_up = not self.exited()
         self.close(grace=0)
         code = self._process.returncode
         if hung_up:
@@ -181,6 +181,9 @@ class ChildRunner:
 
     def run(self, columns: Mapping[str, list[bytes]], *, prior: list[bytes]) -> Reply:
         """The outcomes of these records, within the stage's time limit; a child that was lost is told as trouble."""
+        if self._process is not None and self._process.exited():
+            # It ended while nothing was asked of it: these records have no part in that.
+            self.close()
         if self._process is None:
             problem = self._start()
             if problem is not None:

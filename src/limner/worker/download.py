@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import httpx
 from msgspec import Struct
 
-import limner
 from limner.clock import Clock
 from limner.domain.failures import FailedRecord, FailureCode
 from limner.errors import AddressRefused
@@ -71,12 +72,17 @@ def download(
 
 def _headers(known: Copy | None) -> dict[str, str]:
     """What a request says: who asks, that the bytes are wanted as they stand, and which ones are at hand."""
-    headers = {"User-Agent": f"limner/{limner.__version__}", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": f"limner/{_version()}", "Accept-Encoding": "identity"}
     if known is not None and known.etag is not None:
         headers["If-None-Match"] = known.etag
     if known is not None and known.last_modified is not None:
         headers["If-Modified-Since"] = known.last_modified
     return headers
+
+
+@cache
+def _version() -> str:
+    return metadata.version("limner")
 
 
 def _refuse_status(response: httpx.Response, *, url: str, clock: Clock) -> None:

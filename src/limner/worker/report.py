@@ -9,8 +9,8 @@ from limner.domain.failures import Failure
 from limner.domain.tasks import Answer, FromWorker, Outcome, Released, Status, Task
 from limner.worker.cache import Hold
 
-#: Outcomes wait no longer than this, in seconds, while work goes on.
-_OFTEN = 1.0
+#: Outcomes are sent when the first of them has waited so long, in seconds; with the wait for a tick, one second.
+_OFTEN = 0.75
 
 
 class Report:
@@ -34,17 +34,23 @@ class Report:
         self._began = clock.now()
         self._seconds = 0.0
         self._downloads = 0
-        self._sent = time.monotonic()
+        self._since = 0.0
         self._ended = False
+
+    def begin(self) -> None:
+        """Count from now: the task has waited for its turn until here."""
+        with self._lock:
+            self._began = self._clock.now()
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Gather *outcomes*; what has one already keeps it."""
         with self._lock:
+            if not self._gathered:
+                self._since = time.monotonic()
             for outcome in outcomes:
                 if outcome.index in self._open:
                     self._open.remove(outcome.index)
                     self._gathered.append(outcome)
-        self.tick()
 
     def spend(self, seconds: float) -> None:
         """Count *seconds* of inferring."""
@@ -54,7 +60,7 @@ class Report:
     def tick(self) -> None:
         """Send what was gathered, if it has waited long enough."""
         with self._lock:
-            if self._gathered and time.monotonic() - self._sent >= _OFTEN and not self._ended:
+            if self._gathered and time.monotonic() - self._since >= _OFTEN and not self._ended:
                 self._answer(last=False)
 
     def finish(self) -> None:
@@ -99,4 +105,3 @@ class Report:
         self._began = self._clock.now()
         self._seconds = 0.0
         self._downloads = downloads
-        self._sent = time.monotonic()

@@ -22,8 +22,8 @@ _log = structlog.get_logger(__name__)
 
 #: A slot that is not the topic's first ends when it had nothing to do for so long, in seconds.
 _IDLE = 60.0
-#: Wait after the bus could not be reached, in seconds.
-_PAUSE = 1.0
+#: First and longest wait before a bus that could not be reached is asked again, in seconds.
+_AGAIN = (0.1, 5.0)
 
 
 class Held(Struct, frozen=True, kw_only=True):
@@ -110,17 +110,20 @@ class Service:
 
     def _take(self) -> None:
         """Take tasks for as long as there is room for one ahead."""
+        pause, longest = _AGAIN
         while self._room():
             try:
                 deliveries = self._bus.take([self._topic], limit=1, wait=self._wait)
                 for delivery in deliveries:
                     self._prepare(delivery)
+                pause = _AGAIN[0]
+                continue
             except BusUnavailable as error:
                 _log.warning("bus_unavailable", topic=self._topic, reason=str(error))
-                self._stopping.wait(_PAUSE)
             except Exception:  # noqa: BLE001  a topic that is no longer served would be so in silence
                 _log.exception("take_broke", topic=self._topic)
-                self._stopping.wait(_PAUSE)
+            self._stopping.wait(pause)
+            pause = min(longest, 2 * pause)
 
     def _room(self) -> bool:
         """Wait until no task waits for a slot; False when the service is stopping."""

@@ -55,6 +55,7 @@ class Slot:
     def work(self, prepared: Prepared, *, report: Report) -> None:
         """Do the whole task; whatever happens, its report is ended."""
         task = prepared.task
+        report.begin()
         try:
             self._run(prepared, report=report)
             report.finish()
