@@ -51,14 +51,50 @@ class Verdict(Struct, frozen=True, array_like=True):
     reason: str = ""
 
 
-class Subject(Struct, frozen=True):
-    """A record as the rule sees it."""
+class Subject:
+    """A record as the rule sees it; its fields are decoded when something reads them."""
 
-    pk: int
-    fields: Mapping[str, Value]
-    #: Revision and source version: what says that bytes behind an address may have changed.
-    revision: bytes = b""
-    parent: "Subject | None" = None
+    __slots__ = ("_fields", "_packed", "digest", "parent", "pk", "revision")
+
+    def __init__(
+        self, pk: int, packed: bytes, *, digest: bytes, revision: bytes = b"", parent: "Subject | None" = None
+    ) -> None:
+        """*packed* are its encoded fields, *digest* covers them; *revision* says that bytes elsewhere may have changed."""
+        self.pk = pk
+        self.digest = digest
+        self.revision = revision
+        self.parent = parent
+        self._packed = packed
+        self._fields: Mapping[str, Value] | None = None
+
+    @property
+    def fields(self) -> Mapping[str, Value]:
+        """The fields by name."""
+        if self._fields is None:
+            self._fields = decode(self._packed)
+        return self._fields
+
+
+class Memo:
+    """
+    Digests asked by nodes that read nothing but a record's own fields, by node and record.
+
+    A record is assessed several times on its way; what does not depend on results need not be computed again.
+    """
+
+    def __init__(self, *, most: int = 200_000) -> None:
+        self._most = most
+        self._found: dict[bytes, bytes] = {}
+
+    def get(self, node: "Node", subject: Subject) -> bytes | None:
+        """The digest asked, if it is remembered."""
+        return self._found.get(node.spec + subject.digest)
+
+    def put(self, node: "Node", subject: Subject, asked: bytes) -> None:
+        """Remember a digest asked."""
+        if len(self._found) >= self._most:
+            self._found.clear()
+        self._found[node.spec + subject.digest] = asked
 
 
 class Source(Struct, frozen=True):
@@ -92,6 +128,9 @@ class Node(Struct, frozen=True, kw_only=True):
     conditions: tuple[tuple[Condition, Source], ...]
     #: Digest of how everything is read.
     spec: bytes
+
+    #: It reads nothing but the record's own fields, and has no condition.
+    own_fields_only: bool = False
 
     @property
     def upstream(self) -> set[int]:
@@ -137,6 +176,7 @@ def assess(
     held: Mapping[int, Held],
     parent_held: Mapping[int, Held],
     verdicts: Mapping[int, Verdict],
+    memo: Memo | None = None,
 ) -> Verdict:
     """
     What is to be done about *node* for *subject*.
@@ -146,6 +186,9 @@ def assess(
     """
     if node.version is None:
         return Verdict(Kind.UNAVAILABLE)
+    remembered = memo.get(node, subject) if memo is not None and node.own_fields_only else None
+    if remembered is not None:
+        return _compare(node, remembered, held)
     parts = [node.spec]
     for source in node.sources:
         found = _read(source, subject, held=held, parent_held=parent_held, verdicts=verdicts)
@@ -161,6 +204,13 @@ def assess(
             asked = digest([*parts, condition.reason.encode()])
             return _settle(node, Verdict(Kind.SKIP, asked, Status.SKIPPED, condition.reason), held)
     asked = digest(parts)
+    if memo is not None and node.own_fields_only:
+        memo.put(node, subject, asked)
+    return _compare(node, asked, held)
+
+
+def _compare(node: Node, asked: bytes, held: Mapping[int, Held]) -> Verdict:
+    """Settled where the stored result was asked the same, else ready."""
     mine = held.get(node.pk)
     if mine is not None and mine.asked == asked:
         return Verdict(Kind.SETTLED, asked, mine.status)
@@ -355,7 +405,7 @@ def outcome(verdicts: Mapping[int, Verdict], nodes: Sequence[Node]) -> Status | 
         if node.stage.kind is StageKind.GATHER:
             continue
         verdict = verdicts.get(node.pk)
-        if verdict is None or verdict.kind in (Kind.READY, Kind.WAITING):
+        if verdict is None or verdict.kind is Kind.READY or verdict.kind is Kind.WAITING:
             return None
         if node.stage.required and verdict.status is not None:
             required.append(verdict.status)

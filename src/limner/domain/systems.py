@@ -15,9 +15,11 @@ class Trainer(Struct, frozen=True, kw_only=True):
     model: str
     #: ``package.module:Class`` with ``train(samples, *, seed, **parameters) -> Path`` and ``evaluate(model, samples)``.
     trainer: str
-    #: Pipeline and path of the values that it reads: ``features.vector``, or a file field with ``read``.
+    #: Pipeline and path of the values that it reads: ``features.vector``, or with *read* the field of a file's address.
     pipeline: str
     samples: str
+    #: How the pictures that it reads are fetched and decoded; None where it reads stored values.
+    read: FileRead | None = None
     #: ``package.module:function`` with ``gate(metrics, champion_metrics) -> list of reasons to refuse``.
     gate: str | None = None
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from msgspec import Struct
 
 from limner.clock import Clock
-from limner.domain.assessment import Node
+from limner.domain.assessment import Memo, Node
 from limner.domain.pipelines import StageKind
 from limner.domain.tasks import Runtime, Task, encode_message
 from limner.domain.versions import Version
@@ -52,8 +52,9 @@ def runtime_of(view: View, node: Node, version: Version) -> Runtime:
 class Dispatcher:
     """Sends what is ready."""
 
-    def __init__(self, *, clock: Clock, lease: timedelta, in_flight: int) -> None:
+    def __init__(self, *, clock: Clock, lease: timedelta, in_flight: int, memo: Memo | None = None) -> None:
         self._clock = clock
+        self._memo = memo
         self._lease = lease.total_seconds()
         self._in_flight = in_flight
         self._versions: dict[int, Version] = {}
@@ -102,7 +103,11 @@ class Dispatcher:
             return None
         fresh = task.tried > 0
         make = group_inputs if node.stage.kind is StageKind.GATHER else None
-        inputs = make(tx, view, node, task.keys) if make else inputs_of(tx, view, node, task.keys, fresh=fresh)
+        inputs = (
+            make(tx, view, node, task.keys)
+            if make
+            else inputs_of(tx, view, node, task.keys, fresh=fresh, memo=self._memo)
+        )
         if inputs.dropped:
             tx.tasks.tally([Tally(pk=task.pk, open=inputs.keys, ended=not inputs.keys, back=True)])
         if not inputs.keys:

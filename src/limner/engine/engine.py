@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from limner.bus.base import Bus
 from limner.clock import Clock
+from limner.domain.assessment import Memo
 from limner.domain.pipelines import Pipeline
 from limner.domain.tasks import ANSWERS, Answer, FromWorker, Heartbeat, Released, decode_from_worker
 from limner.engine.conductor import Conductor
@@ -39,12 +40,13 @@ class Engine:
         self.pipelines = dict(pipelines)
         self._bus = bus
         self._clock = clock
-        self.planner = Planner(clock=clock)
+        memo = Memo()
+        self.planner = Planner(clock=clock, memo=memo)
         self.desk = Desk(planner=self.planner, clock=clock)
         self.intake = Intake(planner=self.planner, clock=clock)
         self.passes = Pass(store=store, planner=self.planner, clock=clock)
         self._conductor = Conductor(planner=self.planner, clock=clock)
-        self._dispatcher = Dispatcher(clock=clock, lease=lease, in_flight=in_flight)
+        self._dispatcher = Dispatcher(clock=clock, lease=lease, in_flight=in_flight, memo=memo)
         self._upkeep = Upkeep(clock=clock, lease=lease, bus=bus)
         self._views: dict[str, tuple[object, View]] = {}
         self._next_upkeep = 0.0

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
-from limner.domain.assessment import Kind, Node, Source, Subject, Verdict, assess
+from limner.domain.assessment import Kind, Memo, Node, Source, Subject, Verdict, assess
 from limner.domain.tasks import FileRef, encode_message
 from limner.domain.values import at_path, decode, encode
 from limner.engine.subjects import Loaded, load
@@ -28,14 +28,16 @@ class Inputs(Struct, frozen=True, kw_only=True):
     dropped: list[int]
 
 
-def inputs_of(tx: Transaction, view: View, node: Node, keys: Sequence[int], *, fresh: bool) -> Inputs:
+def inputs_of(
+    tx: Transaction, view: View, node: Node, keys: Sequence[int], *, fresh: bool, memo: Memo | None = None
+) -> Inputs:
     """The inputs of one node for the records *keys*; *fresh* asks a file's source again instead of a copy."""
     loaded = load(tx, view, keys)
     upstream = node.upstream
     asked: dict[int, bytes] = {}
     for key in keys:
         if key in loaded.subjects:
-            digest = _asked(node, upstream, key, loaded)
+            digest = _asked(node, upstream, key, loaded, memo)
             if digest is not None:
                 asked[key] = digest
     kept = [key for key in keys if key in asked]
@@ -50,7 +52,7 @@ def inputs_of(tx: Transaction, view: View, node: Node, keys: Sequence[int], *, f
     )
 
 
-def _asked(node: Node, upstream: set[int], key: int, loaded: Loaded) -> bytes | None:
+def _asked(node: Node, upstream: set[int], key: int, loaded: Loaded, memo: Memo | None) -> bytes | None:
     """
     The digest asked, or None where the node is not ready for the record.
 
@@ -60,7 +62,9 @@ def _asked(node: Node, upstream: set[int], key: int, loaded: Loaded) -> bytes | 
     verdicts = {
         pk: Verdict(Kind.SETTLED, mine.asked, mine.status) for pk in upstream if (mine := held.get(pk)) is not None
     }
-    verdict = assess(node, loaded.subjects[key], held=held, parent_held=loaded.of_parent(key), verdicts=verdicts)
+    verdict = assess(
+        node, loaded.subjects[key], held=held, parent_held=loaded.of_parent(key), verdicts=verdicts, memo=memo
+    )
     return verdict.asked if verdict.kind is Kind.READY else None
 
 

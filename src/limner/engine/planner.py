@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct, field
 
 from limner.clock import Clock
-from limner.domain.assessment import Kind, Node, Verdict, assess, outcome
+from limner.domain.assessment import Kind, Memo, Node, Verdict, assess, outcome
 from limner.domain.failures import Failure, FailureCode
 from limner.domain.jobs import Fate
 from limner.domain.tasks import Status
@@ -35,7 +35,9 @@ class Assessment(Struct, frozen=True, kw_only=True):
         return {key: _FATES[outcome(verdicts, nodes)] for key, verdicts in self.verdicts.items()}
 
 
-def assess_records(tx: Transaction, view: View, collection: int, keys: Sequence[int]) -> Assessment:
+def assess_records(
+    tx: Transaction, view: View, collection: int, keys: Sequence[int], *, memo: Memo | None = None
+) -> Assessment:
     """What is to be done about the live records *keys* of a collection, in every node over it."""
     nodes = view.over(collection)
     loaded = load(tx, view, keys)
@@ -46,7 +48,7 @@ def assess_records(tx: Transaction, view: View, collection: int, keys: Sequence[
         verdicts: dict[int, Verdict] = {}
         held, parent_held = loaded.of(key), loaded.of_parent(key)
         for node in nodes:
-            verdict = assess(node, subject, held=held, parent_held=parent_held, verdicts=verdicts)
+            verdict = assess(node, subject, held=held, parent_held=parent_held, verdicts=verdicts, memo=memo)
             verdicts[node.pk] = verdict
             if verdict.kind is Kind.READY:
                 ready[node.pk].append(key)
@@ -74,8 +76,9 @@ def decided_row(key: int, node: Node, verdict: Verdict) -> ResultRow:
 class Planner:
     """Writes tasks for what is stale."""
 
-    def __init__(self, *, clock: Clock) -> None:
+    def __init__(self, *, clock: Clock, memo: Memo | None = None) -> None:
         self._clock = clock
+        self._memo = memo
 
     def plan(
         self,
@@ -93,7 +96,7 @@ class Planner:
 
         *only* names the nodes whose readiness may be new; all others have been planned when they became ready.
         """
-        assessment = assess_records(tx, view, collection, keys)
+        assessment = assess_records(tx, view, collection, keys, memo=self._memo)
         tx.results.put(assessment.decided)
         wanted = {pk: ready for pk, ready in assessment.ready.items() if ready and (only is None or pk in only)}
         self.write(tx, view, wanted, job=job, priority=priority)

@@ -41,17 +41,13 @@ def load(tx: Transaction, view: View, keys: Sequence[int], *, versions: Mapping[
         parents = tx.records.load(wanted)
         parent_held = tx.results.held(wanted, versions=active, with_value=view.with_value)
     subjects = {
-        key: Subject(
-            key,
-            record.values(),
-            record.stamp,
-            _parent(parents.get(record.parent)) if record.parent is not None else None,
-        )
+        key: _subject(record, parents.get(record.parent) if record.parent is not None else None)
         for key, record in records.items()
     }
     held = tx.results.held(list(records), versions=active, with_value=view.with_value)
     return Loaded(records=records, subjects=subjects, held=held, parent_held=parent_held)
 
 
-def _parent(record: StoredRecord | None) -> Subject | None:
-    return None if record is None else Subject(record.pk, record.values(), record.stamp)
+def _subject(record: StoredRecord, parent: StoredRecord | None) -> Subject:
+    above = None if parent is None else _subject(parent, None)
+    return Subject(record.pk, record.fields, digest=record.digest, revision=record.stamp, parent=above)

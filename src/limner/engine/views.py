@@ -160,6 +160,7 @@ def _resolve_node(
         version=found.active,
         sources=sources,
         conditions=conditions,
+        own_fields_only=not conditions and all(s.node is None and not s.of_parent for s in sources),
         spec=spec_of(stage, implementation=way),
     )
 

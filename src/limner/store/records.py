@@ -6,12 +6,13 @@ from enum import IntEnum
 from typing import TypeVar
 
 from msgspec import Struct
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from limner.domain.digests import digest
 from limner.domain.records import RecordIn
 from limner.domain.values import decode, encode
 from limner.store.base import Noun
+from limner.store.dialect import Statements
 from limner.store.schema import collections, records
 
 
@@ -93,7 +94,11 @@ _COLUMNS = (
 
 
 class Records(Noun):
-    """Collections and records, within one transaction."""
+    """Collections and records, within one transaction; a record is loaded once in it."""
+
+    def __init__(self, connection: Connection, statements: Statements) -> None:
+        super().__init__(connection, statements)
+        self._loaded: dict[int, StoredRecord] = {}
 
     def collection(self, name: str, *, project: str = "default") -> int:
         """The key of the collection called *name*, which is made if it is new."""
@@ -211,6 +216,8 @@ class Records(Noun):
             columns=columns,
             rows=[(*row, pk) for pk, row in rows.items()],
         )
+        for pk in rows:
+            self._loaded.pop(pk, None)
 
     def make_children(self, collection: int, children: Sequence[Child], *, made_by: int) -> Intaken:
         """Insert or update what expansions made; a child that was retired lives again."""
@@ -258,6 +265,8 @@ class Records(Noun):
         """Mark records as gone; their results stay readable."""
         for chunk in chunks(list(keys)):
             self.connection.execute(update(records).where(records.c.pk.in_(chunk)).values(state=RecordState.RETIRED))
+            for key in chunk:
+                self._loaded.pop(key, None)
 
     def keys(self, collection: int, ids: Iterable[str]) -> dict[str, int]:
         """Keys of the records with these ids that are stored."""
@@ -271,11 +280,11 @@ class Records(Noun):
 
     def load(self, keys: "Sequence[int] | array[int]") -> dict[int, StoredRecord]:
         """The records with these keys."""
-        found: dict[int, StoredRecord] = {}
-        for clause in self.spans(records.c.pk, keys):
+        missing = [key for key in keys if key not in self._loaded]
+        for clause in self.spans(records.c.pk, missing):
             for row in self.connection.execute(select(*(records.c[name] for name in _COLUMNS)).where(clause)).all():
-                found[row[0]] = StoredRecord(*row)
-        return found
+                self._loaded[row[0]] = StoredRecord(*row)
+        return {key: self._loaded[key] for key in keys if key in self._loaded}
 
     def children(
         self, parents: Sequence[int], *, made_by: int | None = None, collection: int | None = None
