@@ -1,16 +1,18 @@
-"""Codes from training to roll-back: what the catalogue's trainer and gate do with the registry and stored vectors."""
+"""The catalogue's trainers with the registry: codes from training to roll-back, and features refitted on pictures."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from limner.domain.reads import FileRead
 from limner.domain.systems import Trainer
 from limner.errors import ModelRefused
 from limner.models.registry import Registry
-from limner.models.samples import StoredSamples
+from limner.models.samples import PictureSamples, StoredSamples
 from limner.models.training import gate_of, train
 from limner.store.store import Store
+from limner.systems.catalogue import plates
 from tests.models.cases import CATALOGUE, keep_results, vectors
 
 _MODULE = "limner.systems.catalogue.codes_trainer"
@@ -89,3 +91,30 @@ def test_too_few_vectors_are_said_and_nothing_serves(registry: Registry, store: 
 
     assert "200 are needed" in trained.refused_reasons[0]
     assert registry.champion("codes") is None
+
+
+def test_the_picture_model_is_refitted_on_ones_own_pictures(registry: Registry, tmp_path: Path) -> None:
+    """The features trainer is handed pictures from files; what it writes passes the trial of ONNX files."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index in range(24):
+        plates.plate(index, seed=3).image.save(folder / f"{index:02}.png")
+    pictures = PictureSamples(
+        lambda: ((path.stem, path) for path in sorted(folder.iterdir())), read=FileRead(), source="images.image_url"
+    )
+    features = Trainer(
+        model="features",
+        trainer="limner.systems.catalogue.features_trainer:FeaturesTrainer",
+        pipeline="catalogue",
+        samples="image_url",
+        read=FileRead(),
+    )
+
+    first = train(registry, features, pictures, seed=1, parameters={"dims": 8}, workdir=tmp_path)
+    again = train(registry, features, pictures, seed=1, parameters={"dims": 8}, workdir=tmp_path)
+
+    assert again.version == first.version
+    assert first.version.filename.endswith(".onnx")
+    assert first.version.licence == "CC0-1.0"
+    assert first.metrics["pictures"] == 24
+    assert registry.check("features").problems == ()
