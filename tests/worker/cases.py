@@ -21,6 +21,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -73,6 +74,14 @@ def slow(number: list[int]) -> list[int]:
     return number
 
 
+def littering(number: int) -> str:
+    descriptor, path = tempfile.mkstemp()
+    os.close(descriptor)
+    if number < 0:
+        os._exit(1)
+    return path
+
+
 def pid(number: list[int]) -> list[int]:
     return [os.getpid()] * len(number)
 
@@ -103,6 +112,19 @@ class Reluctant:
 
     def infer(self, number: list[int]) -> list[int]:
         return number
+
+
+class Sketch:
+    version = "1"
+
+    def infer(self, number: list[int]) -> list[dict]:
+        drawn = []
+        for one in number:
+            descriptor, path = tempfile.mkstemp(".svg")
+            os.write(descriptor, b"<svg/>")
+            os.close(descriptor)
+            drawn.append({"drawing": Path(path)})
+        return drawn
 
 
 class Drawing:

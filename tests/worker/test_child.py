@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +17,9 @@ from limner.domain.failures import FailureCode
 from limner.domain.tasks import Status
 from limner.domain.values import Value, decode
 from limner.worker.calls import Done, Reply, Trouble, Unusable
-from limner.worker.child import ChildRunner
+from limner.worker.child import SCRATCH, ChildRunner
 from limner.worker.inline import InlineRunner
+from limner.worker.own_folder import remove_the_dead
 from tests.worker.cases import column, load, wait_until, write_project
 
 SECOND = timedelta(seconds=1)
@@ -56,6 +58,11 @@ def values(reply: Reply) -> list[object]:
     return [decode(outcome.value)["value"] for outcome in reply.outcomes]
 
 
+def scratches(folder: Path) -> list[Path]:
+    """The folders for temporary files that children have there."""
+    return list(folder.glob("limner-inferrer-*"))
+
+
 def gone(pid: int) -> bool:
     """Whether no process has this id: a zombie would still have it."""
     try:
@@ -79,7 +86,7 @@ def test_a_child_answers_call_after_call(child: Callable[..., ChildRunner]) -> N
 def test_a_large_call_passes(child: Callable[..., ChildRunner]) -> None:
     """Columns and answers may be larger than any buffer in between."""
     runner = child("double", batch=1000)
-    big = list(range(200_000))
+    big = list(range(60_000))
 
     reply = runner.run(column(big), prior=[b""] * len(big))
 
@@ -250,10 +257,10 @@ def test_a_model_that_needs_more_than_its_memory_is_unusable(child: Callable[...
 
 #: A worker in small: has a child infer for long, and says which process that is.
 _PARENT = """
-import sys, threading, time
+import sys
 from pathlib import Path
 from tests.worker.cases import column, load
-from limner.worker.child import ChildRunner
+from limner.worker.child import SCRATCH, ChildRunner
 
 runner = ChildRunner(load("moody", project=Path(sys.argv[1])))
 runner.run(column([1]), prior=[b""])
@@ -262,17 +269,44 @@ runner.run(column([-2]), prior=[b""])
 """
 
 
-def test_a_child_does_not_outlive_its_worker(project: Path, repository: Path) -> None:
-    """When a worker is killed in the middle of a call, its child ends with it."""
+def test_a_child_does_not_outlive_its_worker(project: Path, repository: Path, tmp_path: Path) -> None:
+    """When a worker is killed in the middle of a call, its child ends with it; the next start removes what is left."""
     with subprocess.Popen(
-        [sys.executable, "-c", _PARENT, str(project)], stdout=subprocess.PIPE, text=True, cwd=repository
+        [sys.executable, "-c", _PARENT, str(project)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=repository,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
     ) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
+        remove_the_dead(tmp_path, prefix=SCRATCH)
+        assert len(scratches(tmp_path)) == 1
         parent.kill()
         parent.wait()
 
     wait_until(lambda: _ended(pid))
+    remove_the_dead(tmp_path, prefix=SCRATCH)
+    assert scratches(tmp_path) == []
+
+
+def test_temporary_files_end_with_the_child(
+    child: Callable[..., ChildRunner], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user's temporary files lie in a folder of the child's, which goes with it however it ends."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    runner = child("littering", timeout=SECOND)
+    [first] = values(call(runner, 1))
+    assert Path(str(first)).exists()
+    assert Path(str(first)).parent.parent == tmp_path
+
+    assert isinstance(call(runner, -1), Trouble)
+    assert not Path(str(first)).exists()
+    [second] = values(call(runner, 1))
+    runner.close()
+
+    assert not Path(str(second)).exists()
+    assert scratches(tmp_path) == []
 
 
 def _ended(pid: int) -> bool:

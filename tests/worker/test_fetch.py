@@ -70,8 +70,8 @@ def make(tmp_path: Path, server: PictureServer, clock: MovedClock) -> Iterator[C
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Every file under *folder*, at any depth, but for locks of the living."""
-    return [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    """Every file under *folder*, at any depth."""
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def test_a_picture_is_fetched_to_a_file_with_its_ending(make: Callable[..., Fetcher], server: PictureServer) -> None:
@@ -404,7 +404,8 @@ def test_done_leaves_nothing(make: Callable[..., Fetcher], server: PictureServer
     assert files_in(tmp_path / "cache")
     fetcher.close()
 
-    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+    assert list((tmp_path / "cache" / "live").iterdir()) == []
+    assert files_in(tmp_path / "cache") == []
 
 
 def test_always_serves_the_next_process(make: Callable[..., Fetcher], server: PictureServer, tmp_path: Path) -> None:
@@ -434,7 +435,7 @@ def test_days_forget_what_was_not_used(make: Callable[..., Fetcher], server: Pic
 @pytest.mark.parametrize("policy", ["never", "-1", -0.5, "nan"])
 def test_a_wrong_policy_is_refused(policy: str | float) -> None:
     """A policy is done, always, or a number of days."""
-    with pytest.raises(ConfigurationError, match=r"artifacts\.keep"):
+    with pytest.raises(ConfigurationError, match="setting keep"):
         keep_for(policy)
 
 
@@ -475,7 +476,8 @@ def test_what_a_killed_process_left_is_removed(
         other.wait()
     make().close()
 
-    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+    assert list((tmp_path / "cache" / "live").iterdir()) == []
+    assert files_in(tmp_path / "cache") == []
 
 
 def test_many_threads_share_the_cache(make: Callable[..., Fetcher], server: PictureServer) -> None:

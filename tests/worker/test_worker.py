@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -404,6 +405,21 @@ def test_files_that_inferrers_write_are_stored_before_they_are_answered(rig: Rig
         digest = decode(outcomes[index].value)["drawing"]
         assert digest == hashlib.sha256(f"<svg>{number}</svg>".encode()).hexdigest()
         assert rig.artifacts.path(digest).read_text() == f"<svg>{number}</svg>"
+
+
+def test_temporary_files_that_were_stored_are_removed(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that lives for long does not fill the disk with files that are artifacts by now."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    one = task(runtime("Sketch", outputs={"drawing": Artifact()}), [1, 2])
+    rig.worker(one.runtime.address)
+
+    digests = {decode(outcome.value)["drawing"] for outcome in rig.done(one).values()}
+
+    assert digests == {hashlib.sha256(b"<svg/>").hexdigest()}
+    assert list((tmp_path / "temporary").rglob("*.svg")) == []
 
 
 def test_a_stage_may_infer_in_the_worker_itself(rig: Rig) -> None:

@@ -1,10 +1,8 @@
 """Copies of fetched files on disk: shared by stages, bounded in bytes, and never taken from who is using them."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
-import secrets
 import shutil
 import threading
 from datetime import timedelta
@@ -17,6 +15,7 @@ from msgspec import Struct, structs
 
 from limner.clock import Clock
 from limner.errors import ConfigurationError
+from limner.worker.own_folder import OwnFolder, remove_the_dead
 
 GIGABYTE = 1_000_000_000
 
@@ -41,7 +40,7 @@ def keep_for(policy: str | float) -> timedelta:
     except (ValueError, OverflowError):
         days = timedelta(-1)
     if days < timedelta():
-        raise ConfigurationError(f"The setting artifacts.keep is {policy!r}; use done, always, or a number of days.")
+        raise ConfigurationError(f"The setting keep is {policy!r}; use done, always, or a number of days.")
     return days
 
 
@@ -115,10 +114,11 @@ class FileCache:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._numbers = count(1)
-        self._live = folder / "live"
-        self._live.mkdir(parents=True, exist_ok=True)
-        self._remove_the_dead()
-        self._own, self._held_open = self._begin()
+        live = folder / "live"
+        live.mkdir(parents=True, exist_ok=True)
+        remove_the_dead(live)
+        self._folder = OwnFolder(live)
+        self._own = self._folder.path
         home = folder / "kept" if keep else self._own / "kept"
         self._bodies, self._known = home / "bodies", home / "known"
         self._bodies.mkdir(parents=True, exist_ok=True)
@@ -193,10 +193,7 @@ class FileCache:
     def close(self) -> None:
         """Remove what this process alone used, and what was kept for longer than it is to be."""
         self._forget_the_old()
-        shutil.rmtree(self._own, ignore_errors=True)
-        self._own.with_suffix(".lock").unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            os.close(self._held_open)
+        self._folder.close()
 
     def _note(self, url: str) -> Path:
         return self._known / hashlib.blake2b(url.encode(), digest_size=16).hexdigest()
@@ -238,23 +235,3 @@ class FileCache:
                     sha256 = "damaged"
                 if not (self._bodies / sha256).exists():
                     note.unlink()
-
-    def _begin(self) -> tuple[Path, int]:
-        """This process's own folder, and the descriptor whose lock says that it lives."""
-        while True:
-            own = self._live / secrets.token_hex(6)
-            held_open = os.open(own.with_suffix(".lock"), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
-            fcntl.flock(held_open, fcntl.LOCK_EX)
-            # A process that starts at the same moment may have taken the lock first, and the folder for dead.
-            if os.fstat(held_open).st_nlink:
-                own.mkdir()
-                return own, held_open
-            os.close(held_open)
-
-    def _remove_the_dead(self) -> None:
-        """Remove the folders of processes that did not live to do so."""
-        for lock in self._live.glob("*.lock"):
-            with contextlib.suppress(FileNotFoundError, BlockingIOError), lock.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-                lock.unlink()

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +16,10 @@ from pathlib import Path
 from limner.domain.failures import FailureCode
 from limner.worker.calls import Asked, Call, Load, Loaded, Reply, Trouble, Unusable
 from limner.worker.frames import Assembly, decode_answered, frame
+from limner.worker.own_folder import OwnFolder
 
+#: What the names of children's folders for temporary files begin with.
+SCRATCH = "limner-inferrer-"
 #: How often a process that says nothing is looked at: something that it started may hold its line open.
 _LOOK = 0.25
 _CHUNK = 1 << 20
@@ -44,8 +46,7 @@ class HostProcess:
         What the user's code prints goes to the end of the file *log*, or to this process's standard error. Its
         temporary files lie in a folder of their own, which goes with it.
         """
-        #: Where the user's code finds its folder for temporary files.
-        self.scratch = Path(tempfile.mkdtemp(prefix="limner-"))
+        self._scratch = OwnFolder(Path(tempfile.gettempdir()), prefix=SCRATCH)
         ours, theirs = socket.socketpair()
         with contextlib.ExitStack() as opened:
             opened.enter_context(theirs)
@@ -58,7 +59,7 @@ class HostProcess:
                 stdout=output,
                 stderr=output,
                 cwd=project,
-                env=os.environ | {"TMPDIR": str(self.scratch)},
+                env=os.environ | {"TMPDIR": str(self._scratch.path)},
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -69,6 +70,11 @@ class HostProcess:
     def pid(self) -> int:
         """Its process id, which is that of its group too."""
         return self._process.pid
+
+    @property
+    def scratch(self) -> Path:
+        """Where the user's code makes its temporary files."""
+        return self._scratch.path
 
     def ask(self, asked: Asked, *, within: timedelta) -> bytes:
         """
@@ -107,7 +113,7 @@ class HostProcess:
             time.sleep(_PAUSE)
         self.kill()
         self._process.wait()
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        self._scratch.close()
 
     def _send(self, data: bytes, *, ends: float) -> None:
         rest = memoryview(data)

@@ -1,5 +1,6 @@
 """The worker: serves topics in threads of this process, answers on the bus, and knows no store."""
 
+import tempfile
 import threading
 import time
 from collections.abc import Iterable
@@ -13,8 +14,10 @@ from limner.bus.base import Bus
 from limner.clock import Clock
 from limner.domain.tasks import ANSWERS, FromWorker, Heartbeat, encode_message
 from limner.errors import BusUnavailable
+from limner.worker.child import SCRATCH
 from limner.worker.fetch import Fetcher
 from limner.worker.models import ModelFiles
+from limner.worker.own_folder import remove_the_dead
 from limner.worker.prepared import Prepared
 from limner.worker.report import Report
 from limner.worker.service import Service
@@ -85,7 +88,8 @@ class Worker:
             return list(self._services)
 
     def start(self) -> None:
-        """Begin; returns at once."""
+        """Begin; returns at once. What a killed worker's children left in the folder for temporary files is removed."""
+        remove_the_dead(Path(tempfile.gettempdir()), prefix=SCRATCH)
         with self._lock:
             self._started = True
             for service in self._services.values():
