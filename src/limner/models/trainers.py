@@ -1,6 +1,7 @@
 """Trainers and gates as users write them: plain classes and functions, loaded by name and called with care."""
 
 import inspect
+import pkgutil
 import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from limner.domain.values import Value
 from limner.errors import InferrerBroken, LimnerError, UsageError
-from limner.inferrers.sources import describe_target, load_target
+from limner.inferrers.connect import describe
 
 #: What the platform hands to ``train`` itself, and no parameter may name.
 _OFFERED = ("samples", "seed", "sample", "features_version")
@@ -32,7 +33,7 @@ class TrainerCode:
             InferrerBroken: it cannot be loaded, or is no trainer.
         """
         self.target = target
-        found = load_target(target)
+        found = _loaded(target)
         if not inspect.isclass(found):
             raise InferrerBroken(f"{target} is no trainer: name a class with `train` and `evaluate`.")
         methods = {name: getattr(found, name, None) for name in ("train", "evaluate")}
@@ -90,7 +91,7 @@ class TrainerCode:
 
     def origin(self) -> dict[str, Value]:
         """The code's version or digest, and the versions of the libraries that its module uses."""
-        described = describe_target(self.target, self._class)
+        described = describe(self.target)
         if described.problem:
             raise InferrerBroken(described.problem)
         libraries = {**_libraries(self._class.__module__), **described.environment}
@@ -117,7 +118,7 @@ def ask_gate(
     Raises:
         InferrerBroken: it cannot be loaded, raised, or answered with something else than sentences.
     """
-    gate = load_target(target)
+    gate = _loaded(target)
     if not callable(gate):
         raise InferrerBroken(f"{target} is no gate: name a function gate(metrics, champion_metrics).")
     ours, theirs = dict(metrics), None if champion_metrics is None else dict(champion_metrics)
@@ -125,6 +126,18 @@ def ask_gate(
     if not isinstance(found, list) or not all(isinstance(reason, str) for reason in found):
         raise InferrerBroken(f"{target} must answer with a list of reasons to refuse, empty where there is none.")
     return tuple(found)
+
+
+def _loaded(target: str) -> object:
+    """The class or function that *target* names."""
+    module, _, name = target.partition(":")
+    if not module or not name:
+        raise InferrerBroken(f"{target!r} names no trainer or gate; write package.module:Name.")
+    try:
+        found: object = pkgutil.resolve_name(target)
+    except Exception as error:  # a user's module may raise anything while it is imported
+        raise InferrerBroken(f"{target} cannot be loaded: {type(error).__name__}: {error}") from error
+    return found
 
 
 def _takes(target: Callable[..., object]) -> set[str]:
