@@ -95,7 +95,7 @@ class App:
     def run(
         self,
         pipeline: str,
-        source: str | Path | None = None,
+        source: str | Path | Sequence[str | Path] | None = None,
         *,
         collection: str | None = None,
         shape: str | None = None,
@@ -108,7 +108,7 @@ class App:
         progress: Callable[[Progress], None] = _silent,
     ) -> Summary:
         """
-        Take records of *source* in (none: those that are stored) and work until all of them are current.
+        Take records of *source*, or of several, in (none: those that are stored) and work until all are current.
 
         *ids*, *since* and *until* (source versions, the end left out) narrow the scope; *full* looks at every record
         although no version moved; *choices* names implementations by stage.
@@ -118,17 +118,18 @@ class App:
             Interrupted: the user stopped it; the same call goes on with it.
         """
         declared = self.pipeline(pipeline)
-        opened = None if source is None else self.source(declared, source, collection=collection, shape=shape)
+        named = [source] if isinstance(source, str | Path) else list(source or ())
+        opened = [self.source(declared, one, collection=collection, shape=shape) for one in named]
         request = Request(
             pipeline=declared.name,
-            pages=None if opened is None else opened.read(page=2000),
+            pages=(page for one in opened for page in one.read(page=2000)) if opened else None,
             ids=ids,
             since=since,
             until=until,
             full=full,
             choices=choices or {},
             priority=priority,
-            detail={} if opened is None else {"source": opened.describe()},
+            detail={"source": "; ".join(one.describe() for one in opened)} if opened else {},
         )
         engine = self._engine(pipeline)
         versions = self._now(engine, declared.name, request.choices).versions
@@ -160,14 +161,14 @@ class App:
                 kept=lambda ref: cache.knows(ref.url, revision=ref.revision),
             )
 
-    def retry(self, job: str, *, progress: Callable[[Progress], None] = _silent) -> Summary:
-        """Try again what failed or was cancelled in a job, as a new round of it."""
+    def retry(self, job: str, *, cancelled: bool = True, progress: Callable[[Progress], None] = _silent) -> Summary:
+        """Try again what failed, and unless told otherwise what was cancelled, in a job, as a new round of it."""
         with self.store.reading() as tx:
             found = tx.jobs.get(job)
         engine = self._engine(found.pipeline)
         runner = self._runner(engine)
         versions = self._now(engine, found.pipeline, found.choices).versions
-        return runner.retry(found, versions, progress=progress)
+        return runner.retry(found, versions, cancelled=cancelled, progress=progress)
 
     def cancel(self, job: str) -> Counts:
         """Stop a job; what it finished stays."""

@@ -124,9 +124,16 @@ class Runner:
         """Work until a job that is known whole has ended."""
         return self._work(identity, iter(()), started=self._clock.now(), progress=progress)
 
-    def retry(self, job: Job, versions: Mapping[int, Version], *, progress: Callable[[Progress], None]) -> Summary:
+    def retry(
+        self,
+        job: Job,
+        versions: Mapping[int, Version],
+        *,
+        cancelled: bool = True,
+        progress: Callable[[Progress], None],
+    ) -> Summary:
         """
-        Try again what failed or was cancelled in an ended job, as a new round of it.
+        Try again what failed, and with *cancelled* what was cancelled, in an ended job, as a new round of it.
 
         Raises:
             UsageError: nothing failed, or the job has not ended.
@@ -138,7 +145,7 @@ class Runner:
             activate(tx, view, versions, now=started)
         with engine.store.transaction() as tx:
             scope = engine.scope(tx, job.pipeline, _lists(job.choices))
-            engine.desk.retry(tx, scope, job.id)
+            engine.desk.retry(tx, scope, job.id, cancelled=cancelled)
             stale = stale_nodes(tx, scope.view)
         preparing = engine.passes.over(scope, stale, job=job.id) if stale and scope.standing else iter(())
         return self._work(job.id, (None for _ in preparing), started=started, progress=progress)

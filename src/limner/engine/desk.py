@@ -107,9 +107,9 @@ class Desk:
         for page in tx.ledger.pages(identity, having=Fate.OPEN):
             tx.ledger.settle(identity, {key: fate for key, old in page.items() if old is Fate.OPEN})
 
-    def retry(self, tx: Transaction, scope: Scope, identity: str) -> int:
+    def retry(self, tx: Transaction, scope: Scope, identity: str, *, cancelled: bool = True) -> int:
         """
-        Open a new round for what failed or was cancelled in an ended job; how many records that is.
+        Open a new round for what failed, and with *cancelled* what was cancelled, in an ended job; how many that is.
 
         Raises:
             UsageError: nothing failed.
@@ -118,9 +118,10 @@ class Desk:
         job = tx.jobs.get(identity)
         if not job.state.ended:
             raise UsageError(f"Job {identity} is {job.state}; it can be retried once it has ended.")
+        wanted = (Fate.FAILED, Fate.CANCELLED) if cancelled else (Fate.FAILED,)
         count = 0
         for page in list(tx.ledger.pages(identity)):
-            again = [key for key, fate in page.items() if fate in (Fate.FAILED, Fate.CANCELLED)]
+            again = [key for key, fate in page.items() if fate in wanted]
             if again:
                 count += len(again)
                 fates = self.ask_again(tx, scope, again, job=identity)
