@@ -1,0 +1,69 @@
+"""A small library that was run once, on its own picture server; tests that change it work on a copy."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from limner.app.running import Summary
+from limner.systems.catalogue import plates
+from limner.systems.catalogue.plates import Drawn
+from limner.testing.picture_server import PictureServer
+from tests.systems.catalogue.projects import CatalogueProject, from_template
+
+PLATES = 10
+#: What every test's run of a copy has in common: fetched pictures are kept, as in the run that made it.
+KEPT = "always"
+
+
+class Library(NamedTuple):
+    """Drawn works on a picture server, and a project in which all of them were run."""
+
+    project: CatalogueProject
+    server: PictureServer
+    drawn: Drawn
+    #: How the run over the images ended.
+    summary: Summary
+    #: How often each picture had been asked for when it ended.
+    asked: Mapping[str, int]
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the images."""
+        return [picture.id for picture in self.drawn.pictures]
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    """Ten plates with two re-photographs each and their works, run once; to be looked at, never changed."""
+    folder = tmp_path_factory.mktemp("library")
+    drawn = plates.draw(folder / "pictures", count=PLATES, seed=21)
+    pictures = {picture.path.name: picture.path.read_bytes() for picture in drawn.pictures}
+    with PictureServer(pictures) as server:
+        project = from_template(folder / "cat")
+        works = project.records([work.fields() for work in drawn.works], name="works.jsonl")
+        images = project.records([p.fields(base=server.url("")) for p in drawn.pictures], name="images.jsonl")
+        project.edit("allow_hosts = []", f'allow_hosts = ["{server.host}"]', name="limner.toml")
+        project.edit('keep = "done"', f'keep = "{KEPT}"', name="limner.toml")
+        with project.open() as app:
+            app.run("catalogue", works, collection="works")
+            summary = app.run("catalogue", images)
+        yield Library(project, server, drawn, summary, dict(server.requests))
+
+
+@pytest.fixture
+def copied(library: Library, tmp_path: Path) -> Iterator[Library]:
+    """The library with a copy of the project that a test may change; its picture server serves a copy too."""
+    project = library.project.copy(tmp_path / "cat")
+    yield library._replace(project=project)
+    shutil.rmtree(project.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def cat(tmp_path: Path) -> CatalogueProject:
+    """A project without a pipeline yet."""
+    folder = tmp_path / "cat"
+    folder.mkdir()
+    return CatalogueProject(folder)
