@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from msgspec import msgpack
 
 from limner.bus.base import Bus
-from limner.domain.tasks import ANSWERS, Answer, LocalFile, Task, decode_file, decode_task, encode_message
+from limner.domain.tasks import ANSWERS, Answer, LocalFile, Status, Task, decode_file, decode_task, encode_message
 from limner.inferrers.host import Host
 
 
@@ -21,6 +21,8 @@ class InlineWorker:
         self._hosts: dict[str, Host] = {}
         #: Records that were handed to an inferrer or found unchanged, by topic.
         self.asked: Counter[str] = Counter()
+        #: Those of them that were inferred, by topic.
+        self.inferred: Counter[str] = Counter()
 
     def work(self, topics: list[str], *, limit: int = 1000) -> int:
         """Answer up to *limit* tasks of *topics*; how many there were."""
@@ -41,6 +43,8 @@ class InlineWorker:
         }
         self.asked[runtime.address] += len(task.keys)
         ran = self._hosts[key].run(columns, prior=task.prior)
+        unchanged = sum(1 for outcome in ran.outcomes if outcome.status is Status.UNCHANGED)
+        self.inferred[runtime.address] += len(ran.outcomes) - unchanged
         return Answer(
             task=task.id,
             attempt=task.attempt,
