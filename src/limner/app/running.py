@@ -175,6 +175,8 @@ class Runner:
         self._adopt(identity)
         more, working = True, False
         with ExitStack() as stack:
+            # After the worker has stopped: what it had in hand is not to be done again by whoever goes on.
+            stack.callback(engine.finish)
             while not self._ended(identity):
                 more = more and next(preparing, _NO_MORE) is not _NO_MORE
                 engine.step(wait=timedelta() if more or not working else _POLL)

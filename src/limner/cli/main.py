@@ -1,5 +1,6 @@
 """The command line: ``limner VERB …``; each verb's module says what it does."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -59,6 +60,8 @@ for name, verb in making.VERBS[1:]:
 
 def main() -> None:
     """Run the command that was typed, and end the process with its status."""
+    # A service manager stops a verb as gently as a user does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app(prog_name="limner")
     sys.exit(0)
 

@@ -1,13 +1,14 @@
 """The engine: a loop that commits answers, ends jobs and sends what is ready."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 
-from limner.bus.base import Bus
+from limner.bus.base import Bus, Delivery
 from limner.clock import Clock
 from limner.domain.assessment import Memo
 from limner.domain.pipelines import Pipeline
-from limner.domain.tasks import ANSWERS, Answer, FromWorker, Heartbeat, Released, decode_from_worker
+from limner.domain.tasks import ANSWERS, Answer, Heartbeat, Released, decode_from_worker
 from limner.engine.conductor import Conductor
 from limner.engine.desk import Desk
 from limner.engine.dispatcher import Dispatcher, address_of
@@ -99,10 +100,9 @@ class Engine:
     def step(self, *, wait: timedelta = timedelta()) -> bool:
         """Commit the answers that came, at the latest after *wait*, and send what is ready; whether anything moved."""
         deliveries = self._bus.take([ANSWERS], limit=_GROUP, wait=wait)
-        messages = [decode_from_worker(delivery.body) for delivery in deliveries]
-        with self.store.transaction() as tx:
+        with self._given_back_unless_committed(deliveries), self.store.transaction() as tx:
             scopes = self.scopes(tx)
-            self._commit(tx, scopes, messages)
+            self._commit(tx, scopes, deliveries)
             ended = self.desk.end(tx, scopes)
             envelopes = self._dispatcher.dispatch(tx, scopes)
         self._bus.acknowledge(deliveries)
@@ -114,8 +114,27 @@ class Engine:
             self._bus.publish(topic, bodies)
         return bool(deliveries or envelopes or ended)
 
-    def _commit(self, tx: Transaction, scopes: list[Scope], messages: list[FromWorker]) -> None:
+    def finish(self) -> None:
+        """Commit what workers that have stopped by now answered and gave back; sends nothing more."""
+        while deliveries := self._bus.take([ANSWERS], limit=_GROUP):
+            with self._given_back_unless_committed(deliveries), self.store.transaction() as tx:
+                scopes = self.scopes(tx)
+                self._commit(tx, scopes, deliveries)
+                self.desk.end(tx, scopes)
+            self._bus.acknowledge(deliveries)
+
+    @contextmanager
+    def _given_back_unless_committed(self, deliveries: list[Delivery]) -> Iterator[None]:
+        """Whatever ends the block early, Ctrl-C included, the answers are there for the next one who looks."""
+        try:
+            yield
+        except BaseException:
+            self._bus.release(deliveries)
+            raise
+
+    def _commit(self, tx: Transaction, scopes: list[Scope], deliveries: list[Delivery]) -> None:
         """Take heartbeats and releases, commit answers, and do the upkeep when its time has come."""
+        messages = [decode_from_worker(delivery.body) for delivery in deliveries]
         self._upkeep.heartbeat(tx, [message for message in messages if isinstance(message, Heartbeat)])
         answers = [message for message in messages if isinstance(message, Answer)]
         answers += self._upkeep.released(tx, scopes, [m for m in messages if isinstance(m, Released)])
