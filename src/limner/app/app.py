@@ -1,42 +1,29 @@
-"""The application: the one place where parts are wired together, and what every door offers."""
+"""The application: what every door offers."""
 
-import os
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import timedelta
-from functools import cached_property
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from limner.addresses import AddressGuard
 from limner.app import looking
-from limner.app.declared import Declared, load_target
-from limner.app.described import Now, now_of
-from limner.app.lock import EngineLock
-from limner.app.running import Progress, Request, Runner, Summary
-from limner.artifacts.base import Artifacts
-from limner.artifacts.connect import connect_artifacts
-from limner.bus.base import Bus
-from limner.bus.connect import connect_bus
-from limner.clock import Clock, SystemClock
+from limner.app.auditing import Audit, audit
+from limner.app.parts import Parts, lists
+from limner.app.running import Progress, Request, Summary
+from limner.app.searching import Question, answer, catch_up
+from limner.app.teaching import samples_of, trainer_named, trainer_of_model
 from limner.domain.jobs import Counts
+from limner.domain.models import ModelVersion
 from limner.domain.pipelines import Pipeline
-from limner.domain.records import ExportRow, Shape
-from limner.engine.engine import Engine
+from limner.domain.records import ExportRow
+from limner.domain.values import Value
 from limner.engine.estimate import Plan, estimate
-from limner.engine.views import View
-from limner.errors import ConfigurationError, NotFound
-from limner.models.registry import Registry
-from limner.settings import Project, load_project
+from limner.errors import NotFound
+from limner.models.training import Trained, gate_of, train
+from limner.search.base import Page, Query
+from limner.settings import load_project
 from limner.sinks.connect import connect_sink
 from limner.sinks.layout import survey
-from limner.sources.base import Columns, Source
-from limner.sources.connect import connect_source
-from limner.store.connect import connect_store
-from limner.store.store import Store, Transaction
-from limner.worker.cache import FileCache, keep_for
-from limner.worker.fetch import Fetcher, Resolver
-from limner.worker.worker import Worker
+from limner.sources.base import Source
 
 #: Rows of a collection in one page of an export.
 _PAGE = 1000
@@ -46,51 +33,12 @@ def _silent(_: Progress) -> None:
     return
 
 
-def open_app(folder: Path | str = ".", **options: object) -> "App":
-    """
-    The application over the project in *folder*; *options* override its settings.
-
-    Raises:
-        ConfigurationError: a setting is wrong; the sentence names it.
-        StoreUnavailable: the store cannot be opened.
-    """
-    return App(load_project(folder, options=options))
+def _uncounted(_: int) -> None:
+    return
 
 
-class App:
+class App(Parts):
     """Everything that Limner offers over one project; every door (command line, notebook, server) uses this."""
-
-    def __init__(self, project: Project, *, clock: Clock | None = None) -> None:
-        self.project = project
-        self.settings = project.settings
-        self.clock = clock or SystemClock()
-        self.declared = Declared(project)
-
-    @cached_property
-    def store(self) -> Store:
-        """The store, opened and brought up to this version's schema."""
-        return connect_store(self.project.url(self.settings.store))
-
-    @cached_property
-    def bus(self) -> Bus:
-        """The bus."""
-        return connect_bus(self.settings.bus)
-
-    @cached_property
-    def artifacts(self) -> Artifacts:
-        """The artifacts."""
-        return connect_artifacts(self.project.url(self.settings.artifacts))
-
-    @cached_property
-    def registry(self) -> Registry:
-        """The models."""
-        return Registry(self.store, self.artifacts, self.clock)
-
-    def pipeline(self, name: str) -> Pipeline:
-        """The pipeline called *name*, or declared by the file *name*."""
-        return self.declared.pipeline(name)
-
-    # Runs and plans
 
     def run(
         self,
@@ -131,9 +79,11 @@ class App:
             priority=priority,
             detail={"source": "; ".join(one.describe() for one in opened)} if opened else {},
         )
-        engine = self._engine(pipeline)
-        versions = self._now(engine, declared.name, request.choices).versions
-        return self._runner(engine).run(request, versions, progress=progress)
+        engine = self.engine(pipeline)
+        versions = self.now(engine, declared.name, request.choices).versions
+        summary = self.runner(engine).run(request, versions, progress=progress)
+        self._index(declared.name)
+        return summary
 
     def plan(
         self,
@@ -145,11 +95,11 @@ class App:
     ) -> Plan:
         """What a run of the stored records would do, why, how much of it and about how long; runs nothing."""
         declared = self.pipeline(pipeline)
-        engine = self._engine(pipeline)
-        now = self._now(engine, declared.name, choices or {})
-        cache = self._cache()
+        engine = self.engine(pipeline)
+        now = self.now(engine, declared.name, choices or {})
+        cache = self.cache()
         with self.store.reading() as tx:
-            view = engine.view(tx, declared.name, _lists(choices))
+            view = engine.view(tx, declared.name, lists(choices))
             only = None if ids is None else [looking.find_record(tx, declared.collection, i).pk for i in ids]
             return estimate(
                 tx,
@@ -165,27 +115,25 @@ class App:
         """Try again what failed, and unless told otherwise what was cancelled, in a job, as a new round of it."""
         with self.store.reading() as tx:
             found = tx.jobs.get(job)
-        engine = self._engine(found.pipeline)
-        runner = self._runner(engine)
-        versions = self._now(engine, found.pipeline, found.choices).versions
+        engine = self.engine(found.pipeline)
+        runner = self.runner(engine)
+        versions = self.now(engine, found.pipeline, found.choices).versions
         return runner.retry(found, versions, cancelled=cancelled, progress=progress)
 
     def cancel(self, job: str) -> Counts:
         """Stop a job; what it finished stays."""
         with self.store.reading() as tx:
             found = tx.jobs.get(job)
-        engine = self._engine(found.pipeline)
+        engine = self.engine(found.pipeline)
         with self.store.transaction() as tx:
             return engine.desk.cancel(tx, job, engine.scopes(tx))
-
-    # Looks
 
     def status(self) -> list[looking.PipelineStatus]:
         """Where the project's pipelines stand, and any other that was run here."""
         with self.store.transaction() as tx:
             names = {node.pipeline for node in tx.nodes.all()}
             wanted = [name for name in self.declared.pipelines if name in names or name in self.declared.own]
-            return [looking.pipeline_status(tx, self._engine(name).view(tx, name, {})) for name in wanted]
+            return [looking.pipeline_status(tx, self.engine(name).view(tx, name, {})) for name in wanted]
 
     def jobs(self, *, limit: int = 20) -> list[looking.JobStatus]:
         """The newest jobs."""
@@ -205,7 +153,7 @@ class App:
             for name in names:
                 if name in self.declared.pipelines:
                     choices = dict(tx.jobs.get(job).choices) if job else {}
-                    view = self._engine(name).view(tx, name, choices)
+                    view = self.engine(name).view(tx, name, choices)
                     found += looking.failures(tx, view, job=job, limit=limit - len(found))
         return found
 
@@ -219,7 +167,7 @@ class App:
         after = 0
         while True:
             with self.store.transaction() as tx:
-                page = list(looking.rows_of(tx, self._views(tx), collection, after=after, limit=_PAGE))
+                page = list(looking.rows_of(tx, self.views(tx), collection, after=after, limit=_PAGE))
             if not page:
                 return
             after = page[-1][0]
@@ -228,7 +176,7 @@ class App:
     def export(self, collection: str, to: str | Path, *, shape: str | None = None) -> int:
         """Write a collection with its values to a file; how many records that were."""
         with self.store.transaction() as tx:
-            views = self._views(tx)
+            views = self.views(tx)
         stages = [n.stage for view in views for n in view.nodes if n.collection == collection]
         if shape is not None and shape not in self.shapes():
             raise NotFound(f"There is no shape {shape}; known are: {', '.join(self.shapes()) or 'none'}")
@@ -248,192 +196,141 @@ class App:
             sink.close()
         return count
 
-    # Parts
+    def search(
+        self,
+        collection: str,
+        text: str = "",
+        *,
+        similar: str | None = None,
+        file: Path | None = None,
+        on: str | None = None,
+        by: Mapping[str, str] | None = None,
+        where: Sequence[str] = (),
+        min_score: float | None = None,
+        limit: int = 10,
+        offset: int = 0,
+    ) -> Page:
+        """
+        One query over words, filters and likeness: to a record (*similar*), to a file, or *by* a kind of query.
 
-    def source(
-        self, pipeline: Pipeline, spec: str | Path, *, collection: str | None = None, shape: str | None = None
-    ) -> Source:
-        """The source that *spec* names, filling *collection* (the pipeline's own if None)."""
-        place = Path(spec)
-        if str(spec) != "-" and place.exists():
-            folder = place.resolve() if place.is_dir() else place.resolve().parent
-            with self.store.transaction() as tx:
-                tx.roots.add([str(folder)])
-        filled = collection or pipeline.collection
-        return connect_source(
-            spec,
-            collection=filled,
-            shape=shape,
-            shapes=self.shapes() if shape else {},
-            columns=Columns(parent_collection=_parents(pipeline, filled)),
-            address_field=_address_field(pipeline),
-        )
+        *where* are comparisons such as ``licence=pdm`` or ``aspect_ratio.value>=1.5``; *on* names the vector.
 
-    def shapes(self) -> dict[str, Shape]:
-        """The shapes of foreign records that the installed systems bring."""
-        found: dict[str, Shape] = {}
-        for system in self.declared.systems.values():
-            for name, target in system.shapes.items():
-                shape = load_target(target)
-                if not isinstance(shape, Shape):
-                    raise ConfigurationError(f"{target} is no Shape.")
-                found[name] = shape
-        return found
-
-    def guard(self) -> AddressGuard:
-        """The guard of every address that is fetched or called."""
-        roots = [self.project.folder, *(self.project.path(r) for r in self.settings.file_roots)]
+        Raises:
+            UsageError: the query cannot be asked so; the sentence says what can.
+            SearchUnavailable: the index cannot be read; this is never an empty answer.
+        """
+        one = self.indexed(collection)
         with self.store.reading() as tx:
-            roots += [Path(root) for root in tx.roots.listing()]
-        return AddressGuard(allow_hosts=self.settings.allow_hosts, file_roots=roots)
-
-    def _engine(self, pipeline: str) -> Engine:
-        """An engine that serves *pipeline* and the project's own."""
-        return Engine(
-            store=self.store,
-            bus=self.bus,
-            clock=self.clock,
-            pipelines=self.declared.at_work(pipeline),
-            lease=timedelta(seconds=self.settings.lease),
-            in_flight=self.settings.in_flight,
+            stored = tx.nodes.versions(list(one.view.versions.values()))
+        versions = {node.pk: stored[node.version].version for node in one.view.nodes if node.version in stored}
+        question = Question(one, versions=versions, infer=self.infer_file)
+        near = question.near(similar=similar, file=file, on=on, by=by or {}, min_score=min_score)
+        query = Query(
+            text=text,
+            filters=question.conditions(where),
+            near=near,
+            hide_incomplete=self.settings.incomplete == "hide",
+            limit=limit,
+            offset=offset,
         )
+        with closing(one.index()) as index:
+            return answer(index, query, collection=collection, pipeline=one.view.pipeline.name)
 
-    def _runner(self, engine: Engine) -> Runner:
-        return Runner(
-            engine=engine,
-            lock=EngineLock(self.project.path(".limner/engine.lock")),
-            clock=self.clock,
-            working=self._working,
-        )
+    def audit(self, pipeline: str, *, repair: bool = False, source: str | Path | None = None) -> Audit:
+        """
+        Compare source (if one is given), records, results and index; *repair* mends what can be mended by itself.
 
-    @contextmanager
-    def _working(self, topics: list[str]) -> Iterator[None]:
-        """A worker in this process serves *topics* until the block ends; what it fetched is kept as settings say."""
-        fetcher = Fetcher(
-            self._cache(),
-            guard=self.guard(),
-            clock=self.clock,
-            artifacts=self.artifacts,
-            resolvers=self._resolvers(),
-            at_once=self.settings.per_host,
-            rate=self.settings.per_host_rate or None,
-        )
-        worker = Worker(
-            self.bus,
-            fetcher=fetcher,
-            artifacts=self.artifacts,
-            project=self.project.folder,
-            name=f"{socket.gethostname()}-{os.getpid()}",
-            clock=self.clock,
-            topics=topics,
-            parallel=self.settings.parallel or max(1, (os.cpu_count() or 2) // 2),
-            cache=self.project.path(self.settings.cache),
-            allow_hosts=self.settings.allow_hosts,
-            log=self.project.path(".limner/inferrers.log"),
-            wait=timedelta(seconds=0.1),
-        )
-        worker.start()
-        try:
-            yield
-        finally:
-            worker.stop(timedelta(seconds=5))
-            fetcher.close()
+        Failed records are retried by :meth:`retry`, not here. After a repair, what is found then.
+        """
+        declared = self.pipeline(pipeline)
+        listed = None if source is None else self.source(declared, source)
+        found = self._audit(declared, listed)
+        if not repair or found.clean:
+            return found
+        self.run(declared.name, full=True)
+        for one, index in self.open_indexes(declared.name).items():
+            with closing(index):
+                one.follower(index).mend(
+                    missing=found.unindexed.get(one.collection, []), extra=found.strays.get(one.collection, [])
+                )
+        return self._audit(declared, listed)
 
-    def _resolvers(self) -> dict[str, Resolver]:
-        """The resolvers of addresses that pipelines name, by name."""
-        named = {
-            read.file.resolver
-            for pipeline in self.declared.own.values()
-            for stage in pipeline.stages
-            for read in stage.reads.values()
-            if read.file and read.file.resolver
-        }
-        found: dict[str, Resolver] = {}
-        for system in self.declared.systems.values() if named or not self.declared.own else ():
-            for name, target in system.resolvers.items():
-                resolve = load_target(target)
-                if not callable(resolve):
-                    raise ConfigurationError(f"{target} is no function.")
-                found[name] = resolve
-        return found
-
-    def _cache(self) -> FileCache:
-        return FileCache(
-            self.project.path(self.settings.cache),
-            clock=self.clock,
-            keep=keep_for(self.settings.keep),
-            max_bytes=self.settings.cache_bytes,
-        )
-
-    def _now(self, engine: Engine, pipeline: str, choices: Mapping[str, Sequence[str]]) -> Now:
-        """The versions that a pipeline's nodes have now."""
-        self._add_shipped_models(engine.pipelines[pipeline])
+    def _audit(self, pipeline: Pipeline, source: Source | None) -> Audit:
+        engine = self.engine(pipeline.name)
         with self.store.transaction() as tx:
-            view = engine.view(tx, pipeline, _lists(choices))
-        with self.store.reading() as tx:
-            return now_of(tx, view, self.project)
+            view = engine.view(tx, pipeline.name, {})
+        indexes = self.open_indexes(pipeline.name)
+        try:
+            return audit(self.store, view, indexes, source_ids=None if source is None else source.ids())
+        finally:
+            for index in indexes.values():
+                index.close()
 
-    def _add_shipped_models(self, pipeline: Pipeline) -> None:
-        """Add the models that a system ships and that a pipeline names, where the registry has none of the name."""
-        named = {
-            way.model.partition("@")[0]
-            for stage in pipeline.stages
-            for way in stage.implementations.values()
-            if way.model
-        }
-        for system in self.declared.systems.values() if named else ():
-            for name in named & set(system.models):
-                if not self.registry.listing(name):
-                    with _resource(system.models[name]) as file:
-                        self.registry.add(name, file, origin={"shipped with": f"limner.systems.{system.name}"})
+    def reindex(self, pipeline: str, *, progress: Callable[[int], None] = _uncounted) -> None:
+        """Build the indexes of a pipeline anew from the store; the old ones answer until they are done."""
+        for one, index in self.open_indexes(self.pipeline(pipeline).name).items():
+            with closing(index):
+                one.follower(index).rebuild(progress=progress)
 
-    def _views(self, tx: Transaction) -> list[View]:
-        """The default views of every pipeline that was run here."""
-        names = {node.pipeline for node in tx.nodes.all()} & set(self.declared.pipelines)
-        return [self._engine(name).view(tx, name, {}) for name in sorted(names)]
+    def _index(self, pipeline: str, *, progress: Callable[[int], None] = _uncounted) -> None:
+        """Let the indexes of a pipeline take in what changed."""
+        with self.store.transaction() as tx:
+            view = self.engine(pipeline).view(tx, pipeline, {})
+        catch_up(self.store, self.project.url(self.settings.index), view, progress=progress)
 
-    def close(self) -> None:
-        """Let go of the store and the bus."""
-        if "store" in self.__dict__:
-            self.store.close()
-        if "bus" in self.__dict__:
-            self.bus.close()
+    def train(
+        self,
+        name: str,
+        *,
+        seed: int = 1,
+        sample: int | None = None,
+        parameters: Mapping[str, Value] | None = None,
+    ) -> Trained:
+        """
+        Train a model on what is stored, by a system's trainer; it becomes champion only if there is none and the gate
+        accepts it.
 
-    def __enter__(self) -> "App":
-        """The application itself."""
-        return self
+        Raises:
+            NotFound: there is no such trainer; the sentence names the known ones.
+        """
+        trainer = trainer_named(self, name)
+        with TemporaryDirectory(prefix="limner-train-") as folder:
+            return train(
+                self.registry,
+                trainer,
+                samples_of(self, trainer),
+                seed=seed,
+                workdir=Path(folder),
+                sample=sample,
+                parameters=parameters,
+            )
 
-    def __exit__(self, *_: object) -> None:
-        """Let go of the store and the bus."""
-        self.close()
+    def promote(
+        self, reference: str, alias: str = "champion", *, force: bool = False, by: str = "user"
+    ) -> ModelVersion:
+        """
+        Let an alias stand for a version, if the gate of its trainer accepts it.
 
-
-@contextmanager
-def _resource(place: str) -> Iterator[Path]:
-    """The file behind ``package:path``."""
-    from importlib.resources import as_file, files
-
-    package, _, path = place.partition(":")
-    with as_file(files(package).joinpath(path)) as file:
-        if not file.is_file():
-            raise NotFound(f"{place} is not installed.")
-        yield file
-
-
-def _address_field(pipeline: Pipeline) -> str:
-    """The field under which a folder gives its files: the one that the pipeline reads files from."""
-    for stage in pipeline.stages:
-        for read in stage.reads.values():
-            if read.file is not None and not read.path.startswith("parent."):
-                return read.path
-    return "image_url"
-
-
-def _parents(pipeline: Pipeline, collection: str) -> str | None:
-    """The collection of the parents of *collection*, as far as a gather by parent tells."""
-    holders = (pipeline.over(stage) for stage in pipeline.stages if stage.by == "parent" and stage.of == collection)
-    return next(holders, None)
+        Raises:
+            ModelRefused: the gate refuses it; the sentence holds the figures.
+        """
+        version = self.registry.show(reference).version
+        trainer = trainer_of_model(self, version.name)
+        reasons: Sequence[str] = ()
+        if trainer is not None and trainer.gate is not None and alias == "champion":
+            with TemporaryDirectory(prefix="limner-gate-") as folder:
+                reasons = gate_of(
+                    self.registry, trainer, version, samples_of(self, trainer), workdir=Path(folder)
+                ).reasons
+        return self.registry.promote(reference, alias, gate_reasons=reasons, force=force, by=by)
 
 
-def _lists(choices: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]]:
-    return {stage: list(ways) for stage, ways in (choices or {}).items()}
+def open_app(folder: Path | str = ".", **options: object) -> App:
+    """
+    The application over the project in *folder*; *options* override its settings.
+
+    Raises:
+        ConfigurationError: a setting is wrong; the sentence names it.
+        StoreUnavailable: the store cannot be opened.
+    """
+    return App(load_project(folder, options=options))

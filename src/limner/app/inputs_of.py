@@ -5,15 +5,15 @@ import json
 import os
 import sys
 
-from limner.errors import InferrerBroken
-from limner.inferrers.sources import load_target
+from limner.app.declared import load_target
+from limner.errors import InferrerBroken, LimnerError
 
 #: What the platform hands to a constructor or function beside its inputs.
 _OFFERED = ("model", "manifest", "device")
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def inputs_of(target: object, *, given: list[str]) -> list[str]:
+def inputs_of(target: object, *, infer: str, given: list[str]) -> list[str]:
     """
     The names of what *target* has to be handed for a record; *given* are set as parameters.
 
@@ -28,7 +28,7 @@ def inputs_of(target: object, *, given: list[str]) -> list[str]:
     else:
         call, taken, settled = target, 0, (*_OFFERED, *given)
     if not callable(call):
-        raise InferrerBroken("it is neither a class with a method `infer` nor a function.")
+        raise InferrerBroken(f"{infer} is neither a class with a method `infer` nor a function.")
     parameters = list(inspect.signature(call).parameters.values())[taken:]
     named = [p for p in parameters if p.kind in _NAMED and p.name not in settled]
     needed = [p.name for p in named if p.default is inspect.Parameter.empty]
@@ -43,9 +43,11 @@ def main(arguments: list[str]) -> int:
     sys.path.insert(0, folder)
     found: dict[str, object]
     try:
-        found = {"inputs": inputs_of(load_target(infer), given=given)}
-    except InferrerBroken as error:
-        found = {"problem": f"{infer}: {error}" if infer not in str(error) else str(error)}
+        found = {"inputs": inputs_of(load_target(infer), infer=infer, given=given)}
+    except LimnerError as error:
+        found = {"problem": str(error)}
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a user's module may raise anything when it is imported
+        found = {"problem": f"{infer} cannot be imported: {type(error).__name__}: {error}"}
     with answer:
         json.dump(found, answer)
     return 0

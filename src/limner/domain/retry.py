@@ -12,12 +12,14 @@ _PASSING = (
     FailureCode.SOURCE_TRUNCATED,
     FailureCode.SOURCE_WRONG_TYPE,
 )
+#: An inferrer that is not there may come back: behind HTTP, or while its model is fetched.
+_ABSENT = (FailureCode.MODEL_UNAVAILABLE,)
 _DEADLY = (FailureCode.WORKER_LOST, FailureCode.STAGE_TIMEOUT, FailureCode.OUT_OF_MEMORY)
 
 
 def default_attempts() -> dict[FailureCode, int]:
-    """The default table: four tries for what a source may mend by itself, two for what killed an attempt."""
-    return dict.fromkeys(_PASSING, 4) | dict.fromkeys(_DEADLY, 2)
+    """The default table: what may mend by itself is tried several times, what killed an attempt twice."""
+    return dict.fromkeys(_PASSING, 4) | dict.fromkeys(_ABSENT, 3) | dict.fromkeys(_DEADLY, 2)
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True):
