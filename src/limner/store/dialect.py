@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, Table, create_engine, event
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.dml import Insert
 
 from limner.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 #: Milliseconds that one process waits for another's transaction on SQLite.
 _PATIENCE = 60_000
@@ -67,18 +69,27 @@ def begin(connection: Connection, *, writing: bool) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
+def _insert(table: Table, *, connection: Connection) -> "postgresql.Insert | sqlite.Insert":
+    """An insert that may say what a conflict does; a database's module is loaded when that database is used."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
+
+
 def upsert(table: Table, *, key: Sequence[str], connection: Connection) -> Insert:
     """An insert that overwrites the row with the same *key*."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = make(table)
+    statement = _insert(table, connection=connection)
     changed = {c.name: statement.excluded[c.name] for c in table.c if c.name not in key and not c.primary_key}
     return statement.on_conflict_do_update(index_elements=list(key), set_=changed)
 
 
 def insert_missing(table: Table, *, key: Sequence[str], connection: Connection) -> Insert:
     """An insert that leaves a row with the same *key* as it is."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    return make(table).on_conflict_do_nothing(index_elements=list(key))
+    return _insert(table, connection=connection).on_conflict_do_nothing(index_elements=list(key))
 
 
 class Statements:
