@@ -203,7 +203,7 @@ class Lab:
 
     def inferred(self) -> dict[str, int]:
         """Outputs and failures computed since this was last asked, by stage and implementation."""
-        now = {key: count for key, count in self.worker.inferred.items()}
+        now = dict(self.worker.inferred)
         before, self._inferred = self._inferred, now
         fresh = {key: count - before.get(key, 0) for key, count in now.items()}
         return {key.partition(".")[2].removesuffix("/default"): n for key, n in fresh.items() if n > 0}

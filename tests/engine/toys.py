@@ -6,7 +6,7 @@ version = "1"
 
 
 class Linear:
-    """``factor`` times the sum of all that it is given, plus ``add``; a ``salt`` changes the version and nothing else."""
+    """``factor`` times the sum of all that it is given, plus ``add``; ``salt`` changes the version alone."""
 
     def __init__(self, factor: int = 1, add: int = 0, salt: int = 0) -> None:
         self._factor, self._add = factor, add

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 from msgspec import Struct, field
 
+from limner.domain.assessment import Node
 from limner.domain.failures import Failure
 from limner.domain.jobs import Counts, Fate, Job
+from limner.domain.pipelines import StageKind
 from limner.domain.records import ExportRow, Provenance, RecordIn
 from limner.domain.tasks import Status
 from limner.domain.values import Value, decode
@@ -336,6 +338,11 @@ def rows_of(
         )
 
 
+def _shown(node: Node, value: Value) -> Value:
+    """A value as rows show it: the children of an expansion are rows of their own."""
+    return {"count": value["count"]} if node.stage.kind is StageKind.EXPAND else value
+
+
 def _values(
     tx: Transaction, views: Sequence[View], collection: str, keys: Sequence[int]
 ) -> tuple[dict[int, dict[str, Value]], dict[int, dict[str, Provenance]]]:
@@ -349,7 +356,7 @@ def _values(
         model = None if version.model is None else version.model.sha256
         reads = tx.results.reads(keys, node=node.pk, version=node.version)
         for key, value in tx.results.values(keys, node=node.pk, version=node.version).items():
-            values.setdefault(key, {})[node.stage.name] = decode(value)
+            values.setdefault(key, {})[node.stage.name] = _shown(node, decode(value))
             provenance.setdefault(key, {})[node.stage.name] = Provenance(
                 version=version.digest, model=model, input=reads[key].hex()
             )

@@ -6,8 +6,10 @@ from limner.clock import Clock
 from limner.domain.assessment import Node
 from limner.domain.tasks import Answer
 from limner.engine.answers import Collected
-from limner.engine.expansion import expand
-from limner.engine.groups import enroll, mark_touched, plan_marked
+from limner.engine.children import journal_children, plan_children
+from limner.engine.expansion import Expanded, expand
+from limner.engine.groups import plan_marked
+from limner.engine.marks import mark_touched
 from limner.engine.planner import Planner, fates_of_roots
 from limner.engine.scopes import Scope
 from limner.store.store import Transaction
@@ -42,7 +44,7 @@ class Conductor:
 
     def _write(self, tx: Transaction, collected: Collected, scopes: Sequence[Scope], nodes: Mapping[int, Node]) -> None:
         """Write what was collected, then what follows from it."""
-        children = self._expand(tx, collected, scopes, nodes)
+        made = self._expand(tx, collected, scopes, nodes)
         tx.results.put(collected.rows)
         tx.results.confirm(collected.confirmed)
         tx.results.log_attempts(collected.attempts)
@@ -54,69 +56,52 @@ class Conductor:
         for job, touched in collected.touched.items():
             for scope in scopes:
                 mine = {pk: keys for pk, keys in touched.items() if keys and scope.view.node(pk) is not None}
-                if mine:
-                    self._follow(tx, scope, mine, children, job=job)
+                wanted = scope.wanted(tx, mine) if mine else {}
+                if wanted:
+                    self._follow(tx, scope, wanted, made, job=job)
         self._journal(tx, collected, nodes, scopes)
 
     def _expand(
         self, tx: Transaction, collected: Collected, scopes: Sequence[Scope], nodes: Mapping[int, Node]
-    ) -> dict[int, list[int]]:
-        """Make the children that expansions named; keys of those that are new or differ, by node."""
-        changed: dict[int, list[int]] = {}
+    ) -> dict[int, Expanded]:
+        """Make the children that expansions named; what became of children, by node."""
+        made: dict[int, Expanded] = {}
         for pk, positions in collected.expanded.items():
             view = next(scope.view for scope in scopes if scope.view.node(pk) is not None)
             answers = {key: collected.rows[position][9] for key, position in positions.items()}
-            expanded = expand(tx, view, nodes[pk], answers)
+            made[pk] = expanded = expand(tx, view, nodes[pk], answers)
             for key, position in positions.items():
                 value, value_digest = expanded.values[key]
                 collected.rows[position] = (*collected.rows[position][:8], value_digest, value)
-            changed[pk] = list(expanded.changed)
-            collection = view.collections[str(nodes[pk].stage.of)]
-            touched = [*expanded.changed, *expanded.retired]
-            if touched:
-                tx.journal.write(collection, touched, kind="records", at=collected.now)
-        return changed
+            journal_children(tx, expanded, at=collected.now)
+        return made
 
     def _follow(
         self,
         tx: Transaction,
         scope: Scope,
         touched: Mapping[int, set[int]],
-        children: Mapping[int, list[int]],
+        made: Mapping[int, Expanded],
         *,
         job: str | None,
     ) -> None:
         """Plan what became ready through the results that *touched* names, and settle what has ended."""
-        view, fates = scope.view, {}
+        view, found = scope.view, []
         by_collection: dict[int, set[int]] = {}
         for pk, keys in touched.items():
             node = view.node(pk)
-            if node is not None and node not in view.gathers:
+            if node is not None:
                 by_collection.setdefault(view.collections[node.collection], set()).update(keys)
-        downstream = {node.pk for node in view.readers(set(touched))}
-        for pk, made in children.items():
-            node = view.node(pk)
-            if node is not None and made and pk in touched:
-                collection = view.collections[str(node.stage.of)]
-                self._planner.plan(tx, view, collection, made, job=job)
-                enroll(tx, view, collection, made, job=job)
-        for node in view.readers(set(touched), of_parent=True):
-            self._plan_children(tx, scope, node, touched, job=job)
+        for pk, expanded in made.items():
+            if pk in touched:
+                found += plan_children(tx, view, self._planner, expanded, job=job)
+        # A record that changed while its task was out is asked again, so a node is planned with its readers.
+        reach = view.reach(set(touched))
         for collection, keys in by_collection.items():
-            found = self._planner.plan(tx, view, collection, sorted(keys), job=job, only=downstream)
-            fates.update(fates_of_roots(tx, view, found, collection))
+            found.append(self._planner.plan(tx, view, collection, sorted(keys), job=job, only=reach))
+        found += self._planner.plan_readers(tx, view, touched, job=job)
         mark_touched(tx, view, touched, job=job)
-        scope.settle(tx, fates)
-
-    def _plan_children(
-        self, tx: Transaction, scope: Scope, node: Node, touched: Mapping[int, set[int]], *, job: str | None
-    ) -> None:
-        """Plan a node over children that reads what was said of their parents."""
-        collection = scope.view.collections[node.collection]
-        parents = sorted({key for pk in node.upstream & set(touched) for key in touched[pk]})
-        keys = [record.pk for record in tx.records.children(parents, collection=collection)]
-        if keys:
-            self._planner.plan(tx, scope.view, collection, keys, job=job, only={node.pk})
+        scope.settle(tx, fates_of_roots(tx, view, *found))
 
     def _journal(
         self, tx: Transaction, collected: Collected, nodes: Mapping[int, Node], scopes: Sequence[Scope]

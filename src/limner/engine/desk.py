@@ -6,7 +6,9 @@ from msgspec import structs
 
 from limner.clock import Clock
 from limner.domain.jobs import Counts, Fate, Job, JobState
+from limner.domain.pipelines import StageKind
 from limner.domain.values import Value
+from limner.engine.groups import plan_marked
 from limner.engine.planner import Planner, family_fates
 from limner.engine.scopes import Scope
 from limner.engine.views import View
@@ -14,6 +16,7 @@ from limner.errors import UsageError
 from limner.ids import new_id
 from limner.store.ledger import standing
 from limner.store.store import Transaction
+from limner.store.tasks import StoredTask
 
 
 class Desk:
@@ -71,7 +74,7 @@ class Desk:
         return (
             tx.ledger.counts(identity).open == 0
             and not tx.tasks.any_open(job=identity)
-            and not (gathers and tx.groups.any_marked(gathers))
+            and not (gathers and (tx.groups.any_marked(gathers) or tx.tasks.any_of(gathers)))
         )
 
     def cancel(self, tx: Transaction, identity: str, scopes: Sequence[Scope]) -> Counts:
@@ -83,11 +86,10 @@ class Desk:
         """
         now = self._clock.now()
         tx.jobs.move(identity, JobState.CANCELLING, at=now)
-        others = [job for scope in scopes if identity in scope.jobs for job in scope.jobs if job != identity]
         dropped: list[int] = []
         nodes: set[int] = set()
         for task in tx.tasks.open_of(job=identity):
-            heir = next((job for job in others if self._wants(tx, job, task.keys)), None)
+            heir = self._heir(tx, task, scopes, but=identity)
             if heir is not None:
                 tx.tasks.give_to([task.pk], job=heir)
             else:
@@ -100,8 +102,20 @@ class Desk:
         tx.jobs.move(identity, JobState.CANCELLED, at=now)
         return tx.ledger.counts(identity)
 
-    def _wants(self, tx: Transaction, job: str, keys: Sequence[int]) -> bool:
-        return Fate.OPEN in tx.ledger.fates(job, keys).values()
+    def _heir(self, tx: Transaction, task: StoredTask, scopes: Sequence[Scope], *, but: str) -> str | None:
+        """Another job that waits for what a task makes."""
+        records = tx.records.load(task.keys).values()
+        for scope in scopes:
+            node = scope.view.node(task.node)
+            if node is None:
+                continue
+            counted = [r.root or r.pk for r in records if r.root is not None or r.collection == scope.view.root]
+            # Groups, and records of other sources, are counted by no job: whoever is at work may wait for them.
+            shared = node.stage.kind is StageKind.GATHER or len(counted) < len(records)
+            for job in scope.jobs:
+                if job != but and (shared or Fate.OPEN in tx.ledger.fates(job, sorted(set(counted))).values()):
+                    return job
+        return None
 
     def _close_ledger(self, tx: Transaction, identity: str, fate: Fate) -> None:
         for page in tx.ledger.pages(identity, having=Fate.OPEN):
@@ -138,6 +152,7 @@ class Desk:
         by_collection = {view.root: list(keys)}
         for _, collection, key in tx.records.descendants(list(keys)):
             by_collection.setdefault(collection, []).append(key)
+        gathers = {node.pk for node in view.gathers}
         for collection, members in by_collection.items():
             failed = []
             for start in range(0, len(members), 500):
@@ -146,7 +161,10 @@ class Desk:
                 wanted = set(chunk)
                 failed += [(r[0], r[1], view.versions[r[1]]) for r in rows if r[0] in wanted]
             tx.results.forget_asked(failed)
+            for node in gathers:
+                tx.groups.mark(node, [key for key, pk, _ in failed if pk == node], job=job)
             self._planner.plan(tx, view, collection, sorted(members), job=job)
+        plan_marked(tx, scope, self._planner)
         fates = family_fates(tx, view, list(keys))
         if scope.standing:
             tx.ledger.settle(standing(view.pipeline.name), fates)

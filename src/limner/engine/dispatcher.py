@@ -10,8 +10,9 @@ from limner.domain.assessment import Memo, Node
 from limner.domain.pipelines import StageKind
 from limner.domain.tasks import Runtime, Task, encode_message
 from limner.domain.versions import Version
-from limner.engine.groups import group_inputs
+from limner.engine.groups import group_inputs, plan_marked
 from limner.engine.inputs import Inputs, inputs_of
+from limner.engine.planner import Planner, fates_of_roots
 from limner.engine.scopes import Scope
 from limner.engine.views import View
 from limner.store.store import Transaction
@@ -52,7 +53,10 @@ def runtime_of(view: View, node: Node, version: Version) -> Runtime:
 class Dispatcher:
     """Sends what is ready."""
 
-    def __init__(self, *, clock: Clock, lease: timedelta, in_flight: int, memo: Memo | None = None) -> None:
+    def __init__(
+        self, *, planner: Planner, clock: Clock, lease: timedelta, in_flight: int, memo: Memo | None = None
+    ) -> None:
+        self._planner = planner
         self._clock = clock
         self._memo = memo
         self._lease = lease.total_seconds()
@@ -66,40 +70,49 @@ class Dispatcher:
         if not backlog:
             return []
         flying = tx.tasks.in_flight()
-        places = {node.pk: (scope.view, node) for scope in reversed(scopes) for node in scope.view.nodes}
-        order = [job for scope in scopes for job in scope.jobs]
+        places = {node.pk: (scope, node) for scope in reversed(scopes) for node in scope.view.nodes}
+        urgency = {job: urgent for scope in scopes for job, urgent in scope.jobs.items()}
         sent: list[tuple[int, float]] = []
         envelopes: list[Envelope] = []
-        for pk, (view, node) in places.items():
-            jobs = _in_order([job for at, job in backlog if at == pk], order)
+        for pk, (scope, node) in places.items():
+            jobs = _by_urgency([job for at, job in backlog if at == pk], urgency)
             for task in self._choose(tx, pk, jobs, room=self._in_flight - flying.get(pk, 0)):
-                envelope = self._envelope(tx, view, node, task)
+                envelope = self._envelope(tx, scope, node, task)
                 if envelope is not None:
                     sent.append((task.pk, self._clock.now() + self._lease))
                     envelopes.append(envelope)
         tx.tasks.send(sent)
         return envelopes
 
-    def _choose(self, tx: Transaction, node: int, jobs: Sequence[str | None], *, room: int) -> list[StoredTask]:
-        """The next tasks of a node: each job in its turn, so that a small one is not starved by a big one."""
-        if room <= 0 or not jobs:
-            return []
-        now = self._clock.now()
-        waiting = [tx.tasks.ready(node=node, job=job, now=now, limit=room) for job in jobs]
-        turn = self._turn.get(node, 0)
-        chosen: list[StoredTask] = []
-        while len(chosen) < room and any(waiting):
-            queue = waiting[turn % len(waiting)]
-            turn += 1
-            if queue:
-                chosen.append(queue.pop(0))
-        self._turn[node] = turn
-        return sorted(chosen, key=lambda task: -task.priority)
+    def _choose(
+        self, tx: Transaction, node: int, jobs: Sequence[Sequence[str | None]], *, room: int
+    ) -> list[StoredTask]:
+        """
+        The next tasks of a node: those of urgent *jobs* first.
 
-    def _envelope(self, tx: Transaction, view: View, node: Node, task: StoredTask) -> Envelope | None:
+        Equally urgent jobs have their turns, so that a small one is not starved by a big one.
+        """
+        now = self._clock.now()
+        chosen: list[StoredTask] = []
+        for equals in jobs:
+            left = room - len(chosen)
+            if left <= 0:
+                break
+            waiting = [tx.tasks.ready(node=node, job=job, now=now, limit=left) for job in equals]
+            turn = self._turn.get(node, 0)
+            while len(chosen) < room and any(waiting):
+                queue = waiting[turn % len(waiting)]
+                turn += 1
+                if queue:
+                    chosen.append(queue.pop(0))
+            self._turn[node] = turn
+        return chosen
+
+    def _envelope(self, tx: Transaction, scope: Scope, node: Node, task: StoredTask) -> Envelope | None:
         """The message of a task; None where nothing of it is left to do, and then it has ended."""
+        view = scope.view
         if task.version != node.version:
-            tx.tasks.drop([task.pk])
+            self._plan_anew(tx, scope, node, task)
             return None
         fresh = task.tried > 0
         make = group_inputs if node.stage.kind is StageKind.GATHER else None
@@ -113,6 +126,17 @@ class Dispatcher:
         if not inputs.keys:
             return None
         return Envelope(topic=address_of(view, node), body=encode_message(self._message(tx, view, node, task, inputs)))
+
+    def _plan_anew(self, tx: Transaction, scope: Scope, node: Node, task: StoredTask) -> None:
+        """Replace a task of a version that is not served any more: whoever waits for it waits for the new one."""
+        view, keys = scope.view, task.keys
+        tx.tasks.drop([task.pk])
+        if node.stage.kind is StageKind.GATHER:
+            tx.groups.mark(node.pk, keys, job=task.job)
+            plan_marked(tx, scope, self._planner)
+            return
+        found = self._planner.plan(tx, view, view.collections[node.collection], keys, job=task.job)
+        scope.settle(tx, fates_of_roots(tx, view, found))
 
     def _message(self, tx: Transaction, view: View, node: Node, task: StoredTask, inputs: Inputs) -> Task:
         version = self._version(tx, task.version)
@@ -136,7 +160,11 @@ class Dispatcher:
         return self._versions[pk]
 
 
-def _in_order(jobs: Sequence[str | None], order: Sequence[str]) -> list[str | None]:
-    """*jobs* in the order of the open jobs, which is by priority and age; work without a job comes last."""
-    places: Mapping[str, int] = {job: place for place, job in enumerate(order)}
-    return sorted(jobs, key=lambda job: places.get(job or "", len(places)))
+def _by_urgency(jobs: Sequence[str | None], urgency: Mapping[str, int]) -> list[list[str | None]]:
+    """*jobs* by their priority, the highest first; work whose job has ended comes last."""
+    places = {job: place for place, job in enumerate(urgency)}
+    groups: dict[tuple[bool, int], list[str | None]] = {}
+    for job in sorted(jobs, key=lambda job: places.get(job or "", len(places))):
+        name = job or ""
+        groups.setdefault((name in urgency, urgency.get(name, 0)), []).append(job)
+    return [groups[place] for place in sorted(groups, reverse=True)]

@@ -47,7 +47,7 @@ class Engine:
         self.intake = Intake(planner=self.planner, clock=clock)
         self.passes = Pass(store=store, planner=self.planner, clock=clock)
         self._conductor = Conductor(planner=self.planner, clock=clock)
-        self._dispatcher = Dispatcher(clock=clock, lease=lease, in_flight=in_flight, memo=memo)
+        self._dispatcher = Dispatcher(planner=self.planner, clock=clock, lease=lease, in_flight=in_flight, memo=memo)
         self._upkeep = Upkeep(clock=clock, lease=lease, bus=bus)
         self._views: dict[str, tuple[object, View]] = {}
         self._next_upkeep = 0.0
@@ -58,19 +58,29 @@ class Engine:
         """Take over the store: what an earlier process had sent is lost with its bus, and is sent again."""
         with self.store.transaction() as tx:
             tx.tasks.unsend()
+            self._drop_unseen(tx)
+
+    def _drop_unseen(self, tx: Transaction) -> None:
+        """Drop the tasks of nodes that nobody looks through any more: the declaration has changed since."""
+        seen = {node.pk for scope in self.scopes(tx) for node in scope.view.nodes}
+        unseen = [node.pk for node in tx.nodes.all() if node.pipeline in self.pipelines and node.pk not in seen]
+        if unseen:
+            dropped = tx.tasks.open_of(nodes=unseen)
+            tx.tasks.drop([task.pk for task in dropped])
+            tx.nodes.needs_pass(sorted({task.node for task in dropped}))
 
     def scopes(self, tx: Transaction) -> list[Scope]:
         """The default views of the pipelines, and the choices of open jobs; those of urgent jobs first."""
         state = tuple((node.pk, node.active, node.retired) for node in tx.nodes.all())
-        jobs: dict[str, tuple[View, list[str]]] = {}
+        jobs: dict[str, tuple[View, dict[str, int]]] = {}
         for job in tx.jobs.open():
             if job.pipeline in self.pipelines:
                 view = self.view(tx, job.pipeline, dict(job.choices), state=state)
-                jobs.setdefault(repr(view.key), (view, []))[1].append(job.id)
+                jobs.setdefault(repr(view.key), (view, {}))[1][job.id] = job.priority
         found = []
         for name, pipeline in self.pipelines.items():
             view = self.view(tx, name, {}, state=state)
-            _, mine = jobs.pop(repr(view.key), (view, []))
+            _, mine = jobs.pop(repr(view.key), (view, {}))
             if pipeline.standing or mine:
                 found.append(Scope(view=view, standing=pipeline.standing, jobs=mine))
         return [*found, *(Scope(view=view, standing=False, jobs=mine) for view, mine in jobs.values())]
@@ -91,7 +101,7 @@ class Engine:
         for scope in self.scopes(tx):
             if scope.view.key == wanted:
                 return scope
-        return Scope(view=self.view(tx, name, choices), standing=False, jobs=[])
+        return Scope(view=self.view(tx, name, choices), standing=False, jobs={})
 
     def topics(self, tx: Transaction) -> list[str]:
         """The topics of all nodes at work."""

@@ -6,7 +6,7 @@ from msgspec import Struct, field
 
 from limner.domain.assessment import Node
 from limner.domain.digests import digest
-from limner.domain.values import decode, encode
+from limner.domain.values import Value, decode, encode
 from limner.engine.views import View
 from limner.store.records import Child
 from limner.store.store import Transaction
@@ -17,48 +17,97 @@ class Expanded(Struct, frozen=True, kw_only=True):
 
     #: By parent: the encoded value of the stage and its digest, which covers the children.
     values: Mapping[int, tuple[bytes, bytes]] = field(default_factory=dict)
-    #: Keys of children that are new or differ.
-    changed: Sequence[int] = ()
-    #: Keys of children that vanished.
-    retired: Sequence[int] = ()
+    #: Keys of children that are new, differ or live again, by collection.
+    changed: Mapping[int, list[int]] = field(default_factory=dict)
+    #: Keys of children that vanished, with their own, by collection.
+    retired: Mapping[int, list[int]] = field(default_factory=dict)
 
 
-def child_id(parent: str, *, implementation: str, identity: Sequence[object]) -> str:
-    """The id of a child: 16 hexadecimal digits over parent, implementation and what identifies it."""
-    return digest([parent.encode(), implementation.encode(), encode(list(identity))]).hex()[:16]
+def child_id(parent: str, *, maker: str, identity: Sequence[object]) -> str:
+    """The id of a child: 16 hexadecimal digits over parent, what made it and what identifies it."""
+    return digest([parent.encode(), maker.encode(), encode(list(identity))]).hex()[:16]
 
 
 def expand(tx: Transaction, view: View, node: Node, answers: Mapping[int, bytes]) -> Expanded:
     """
     Make the children that *answers* (encoded lists of fields, by parent) name; retire those that vanished.
 
-    Children belong to the implementation that made them: another one never retires them.
+    Children belong to the implementation that made them: another one never retires them. The value of the stage keeps
+    the children's fields, so that :func:`expand_again` can serve an earlier version.
     """
-    collection = view.collections[str(node.stage.of)]
-    parents = tx.records.load(sorted(answers))
     children: dict[str, Child] = {}
     values: dict[int, tuple[bytes, bytes]] = {}
+    parents = tx.records.load(sorted(answers))
     for key, answer in answers.items():
         parent = parents[key]
-        mine = {child.id: child for child in _children(node, parent.id, key, parent.root or key, decode(answer))}
+        made = decode(answer)
+        mine = {child.id: child for child in _children(node, parent.id, key, parent.root or key, made)}
         children |= mine
         covered = [part for child in mine.values() for part in (child.id.encode(), child.fields)]
-        values[key] = (encode({"count": len(mine)}), digest(covered))
-    before = tx.records.children(sorted(answers), made_by=node.pk)
-    gone = [record.pk for record in before if record.id not in children]
-    taken = tx.records.make_children(collection, list(children.values()), made_by=node.pk)
-    tx.records.retire(gone)
-    return Expanded(values=values, changed=taken.changed, retired=gone)
+        values[key] = (encode({"count": len(mine), "children": made}), digest(covered))
+    changed, retired = _make(tx, view, node, list(children.values()), parents=sorted(answers))
+    return Expanded(values=values, changed=changed, retired=retired)
+
+
+def expand_again(tx: Transaction, view: View, node: Node, keys: Sequence[int]) -> Expanded:
+    """Make the children of the parents *keys* those that the stored values of the active version name."""
+    if node.version is None:
+        return Expanded()
+    stored = tx.results.values(keys, node=node.pk, version=node.version)
+    return expand(tx, view, node, {key: encode(children_of(decode(value))) for key, value in stored.items()})
+
+
+def children_of(value: Value) -> list[dict[str, Value]]:
+    """The children that the value of an expansion names."""
+    found: list[dict[str, Value]] = value["children"]
+    return found
+
+
+def _make(
+    tx: Transaction, view: View, node: Node, children: Sequence[Child], *, parents: Sequence[int]
+) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+    """Make *children*, all that *parents* have by *node*; keys that are new or differ, and that vanished."""
+    collection = view.collections[str(node.stage.of)]
+    named = {child.id for child in children}
+    before = tx.records.children(parents, made_by=node.pk)
+    gone = [record.pk for record in before if record.id not in named]
+    taken = tx.records.make_children(collection, children, made_by=node.pk)
+    changed = {collection: list(taken.changed)}
+    retired = _families(tx, {collection: gone})
+    tx.records.retire([key for keys in retired.values() for key in keys])
+    again = sorted(set(taken.changed) - set(taken.added))
+    for nested in view.expansions if again else ():
+        if view.collections[nested.collection] == collection:
+            # A child that lives again has its own children back.
+            below = expand_again(tx, view, nested, again)
+            _merge(changed, below.changed)
+            _merge(retired, below.retired)
+    return changed, retired
+
+
+def _families(tx: Transaction, gone: Mapping[int, list[int]]) -> dict[int, list[int]]:
+    """*gone*, by collection, with all that expansions made of them."""
+    found = {collection: list(keys) for collection, keys in gone.items()}
+    level = [key for keys in gone.values() for key in keys]
+    while level:
+        made = [record for record in tx.records.children(level) if record.made_by is not None]
+        _merge(found, {record.collection: [] for record in made})
+        for record in made:
+            found[record.collection].append(record.pk)
+        level = [record.pk for record in made]
+    return found
+
+
+def _merge(into: dict[int, list[int]], more: Mapping[int, Sequence[int]]) -> None:
+    for collection, keys in more.items():
+        into.setdefault(collection, []).extend(keys)
 
 
 def _children(node: Node, parent: str, key: int, root: int, answer: list[dict[str, object]]) -> list[Child]:
+    maker = f"{node.implementation} {node.variant}".rstrip()
     return [
         Child(
-            id=child_id(
-                parent,
-                implementation=node.implementation,
-                identity=[child.get(name) for name in node.stage.identity],
-            ),
+            id=child_id(parent, maker=maker, identity=[child.get(name) for name in node.stage.identity]),
             parent=key,
             root=root,
             fields=encode(child),

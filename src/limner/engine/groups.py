@@ -1,15 +1,15 @@
-"""Gathers: who belongs to which group, and which groups are ready."""
+"""Gathers: which groups are ready, and what they are given."""
 
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from limner.domain.assessment import Held, Kind, Member, Node, Verdict, assess_group
-from limner.domain.pipelines import StageKind
 from limner.domain.tasks import Status
 from limner.domain.values import encode
 from limner.engine.inputs import NOTHING, Inputs, list_of, part_of
-from limner.engine.planner import Planner, assess_records, decided_row
+from limner.engine.marks import mark_touched
+from limner.engine.planner import Planner, assess_records, decided_row, fates_of_roots
 from limner.engine.scopes import Scope
 from limner.engine.views import View
 from limner.store.store import Transaction
@@ -22,69 +22,49 @@ class Group(Struct, frozen=True, kw_only=True):
     complete: bool
 
 
-def enroll(tx: Transaction, view: View, collection: int, keys: Sequence[int], *, job: str | None) -> None:
-    """Let records that are new or changed join their groups; the groups that they joined or left are marked."""
-    for node in view.gathers:
-        if view.collections.get(str(node.stage.of)) != collection:
-            continue
-        if node.stage.by == "parent":
-            holders = {r.parent for r in tx.records.load(keys).values() if r.parent is not None}
-        else:
-            holders = _join(tx, node, keys)
-        tx.groups.mark(node.pk, holders, job=job)
-
-
-def _join(tx: Transaction, node: Node, keys: Sequence[int]) -> set[int]:
-    """Set the groups of members by their field; the holders they joined and left."""
-    named: dict[int, str] = {}
-    for key, record in tx.records.load(keys).items():
-        value = record.values().get(str(node.stage.by))
-        if value is not None:
-            named[key] = str(value)
-    holders = tx.records.stubs(node.collection, sorted(set(named.values())))
-    members = [(key, holders[name]) for key, name in named.items()]
-    left = tx.groups.join(node.pk, members)
-    return left | {holder for _, holder in members}
-
-
-def mark_touched(tx: Transaction, view: View, touched: Mapping[int, set[int]], *, job: str | None) -> None:
-    """Mark the groups whose members' results, or whose expansions, a commit touched; *touched* is keys by node."""
-    for node in view.gathers:
-        read = node.upstream & set(touched)
-        members = sorted(set().union(*(touched[pk] for pk in read))) if read else []
-        holders: set[int] = set()
-        if members and node.stage.by == "parent":
-            holders = {r.parent for r in tx.records.load(members).values() if r.parent is not None}
-        elif members:
-            holders = set(tx.groups.holders(node.pk, members).values())
-        for made in view.expansions:
-            if made.pk in touched and made.stage.of == node.stage.of and made.collection == node.collection:
-                holders |= touched[made.pk]
-        tx.groups.mark(node.pk, holders, job=job)
-
-
 def plan_marked(tx: Transaction, scope: Scope, planner: Planner) -> None:
     """Plan the marked groups that are ready; one that still waits is marked again by what it waits for."""
+    nodes = {node.pk: node for node in scope.view.gathers}
+    while nodes and (found := tx.groups.marked(list(nodes))):
+        for pk, marked in found.items():
+            _plan_groups(tx, scope, planner, nodes[pk], dict(marked))
+
+
+def _plan_groups(tx: Transaction, scope: Scope, planner: Planner, node: Node, jobs: Mapping[int, str | None]) -> None:
+    """Plan the marked groups of one gather; *jobs* says by holder who marked it."""
+    view, holders = scope.view, list(jobs)
+    tx.groups.unmark(node.pk, holders)
+    groups = groups_of(tx, view, node, holders)
+    held = tx.results.held(holders, versions=view.versions)
+    ready: dict[str | None, list[int]] = {}
+    decided = {}
+    for holder in holders:
+        group = groups[holder]
+        verdict = assess_group(node, group.members, mine=held.get(holder, {}).get(node.pk), complete=group.complete)
+        if verdict.kind is Kind.READY:
+            ready.setdefault(jobs[holder], []).append(holder)
+        elif verdict.kind in (Kind.SKIP, Kind.UPSTREAM_FAILED):
+            decided[holder] = decided_row(holder, node, verdict)
+    for job, keys in ready.items():
+        planner.write(tx, view, {node.pk: keys}, job=job)
+    if decided:
+        tx.results.put(list(decided.values()))
+        for job in {jobs[holder] for holder in decided}:
+            said = {holder for holder in decided if jobs[holder] == job}
+            _follow_decided(tx, scope, planner, node, said, job=job)
+
+
+def _follow_decided(
+    tx: Transaction, scope: Scope, planner: Planner, node: Node, holders: set[int], *, job: str | None
+) -> None:
+    """Plan what reads a gather that was decided without inferring."""
     view = scope.view
-    by_pk = {node.pk: node for node in view.gathers}
-    for pk, marked in tx.groups.marked(list(by_pk)).items():
-        node, jobs = by_pk[pk], dict(marked)
-        holders = list(jobs)
-        groups = groups_of(tx, view, node, holders)
-        held = tx.results.held(holders, versions=view.versions)
-        ready: dict[str | None, list[int]] = {}
-        decided = []
-        for holder in holders:
-            group = groups[holder]
-            verdict = assess_group(node, group.members, mine=held.get(holder, {}).get(pk), complete=group.complete)
-            if verdict.kind is Kind.READY:
-                ready.setdefault(jobs[holder], []).append(holder)
-            elif verdict.kind in (Kind.SKIP, Kind.UPSTREAM_FAILED):
-                decided.append(decided_row(holder, node, verdict))
-        tx.results.put(decided)
-        for job, keys in ready.items():
-            planner.write(tx, view, {pk: keys}, job=job)
-        tx.groups.unmark(pk, holders)
+    collection, said = view.collections[node.collection], {node.pk: holders}
+    found = [planner.plan(tx, view, collection, sorted(holders), job=job, only=view.reach({node.pk}))]
+    found += planner.plan_readers(tx, view, said, job=job)
+    mark_touched(tx, view, said, job=job)
+    scope.settle(tx, fates_of_roots(tx, view, *found))
+    tx.journal.write(collection, sorted(holders), kind="results", at=planner.now)
 
 
 def groups_of(tx: Transaction, view: View, node: Node, holders: Sequence[int]) -> dict[int, Group]:

@@ -7,10 +7,13 @@ from msgspec import Struct
 from limner.clock import Clock
 from limner.domain.jobs import Fate
 from limner.domain.records import RecordIn, SetAside
-from limner.engine.groups import enroll, plan_marked
-from limner.engine.planner import Planner, family_fates
+from limner.engine.children import plan_below
+from limner.engine.groups import plan_marked
+from limner.engine.marks import enroll, mark_left
+from limner.engine.planner import Planner, fates_of_roots
 from limner.engine.scopes import Scope
 from limner.store.ledger import standing
+from limner.store.records import Intaken
 from limner.store.store import Transaction
 
 
@@ -55,7 +58,7 @@ class Intake:
             moved = [key for key in keys if key in changed]
             for scope in every:
                 if collection in scope.view.collections.values() and (scope.standing or scope is mine):
-                    found = self._plan(tx, scope, collection, moved, set(taken.added), job=job, priority=priority)
+                    found = self._plan(tx, scope, collection, moved, taken, job=job, priority=priority)
                     if scope is mine:
                         fates |= found
             if moved:
@@ -77,7 +80,7 @@ class Intake:
         scope: Scope,
         collection: int,
         moved: list[int],
-        added: set[int],
+        taken: Intaken,
         *,
         job: str,
         priority: int,
@@ -85,31 +88,19 @@ class Intake:
         """Plan new and changed records, and the children that read them; their fates."""
         if not moved:
             return {}
-        view = scope.view
-        found = self._planner.plan(tx, view, collection, moved, job=job, priority=priority)
+        view, added = scope.view, set(taken.added)
+        found = [self._planner.plan(tx, view, collection, moved, job=job, priority=priority)]
         enroll(tx, view, collection, moved, job=job)
-        if view.parent_readers():
-            self._plan_children(tx, scope, [key for key in moved if key not in added], job=job)
-        if view.expansions and collection == view.root:
-            fates = family_fates(tx, view, moved)
-        else:
-            fates = found.fates(view.over(collection))
-        if scope.standing and collection == view.root:
-            owner = standing(view.pipeline.name)
-            known = tx.ledger.fates(owner, moved)
-            tx.ledger.enter(owner, {key: fate for key, fate in fates.items() if key not in known})
-            scope.settle(tx, {key: fate for key, fate in fates.items() if key in known})
+        mark_left(tx, view, taken.left, job=job)
+        below = plan_below(tx, view, self._planner, [key for key in moved if key not in added], job=job)
+        for assessment in below:
+            keys = list(assessment.verdicts)
+            tx.journal.write(assessment.collection, keys, kind="records", at=self._clock.now())
+        fates = fates_of_roots(tx, view, *found, *below)
+        if collection == view.root:
+            scope.enter(tx, {key: fates[key] for key in moved if key in fates})
+        scope.settle(tx, fates)
         return fates
-
-    def _plan_children(self, tx: Transaction, scope: Scope, parents: list[int], *, job: str) -> None:
-        """Plan records that read fields of parents that changed."""
-        view = scope.view
-        for name in {node.collection for node in view.parent_readers()}:
-            collection = view.collections[name]
-            keys = [record.pk for record in tx.records.children(parents, collection=collection)]
-            if keys:
-                self._planner.plan(tx, view, collection, keys, job=job)
-                tx.journal.write(collection, keys, kind="records", at=self._clock.now())
 
     def enter(
         self,
@@ -151,10 +142,7 @@ class Intake:
                 ended = sum(1 for fate in fates.values() if fate is not Fate.OPEN)
                 return fates, ended * len(nodes)
         found = self._planner.plan(tx, view, collection, keys, job=job, priority=priority)
-        if view.expansions and collection == view.root:
-            fates = family_fates(tx, view, keys)
-        else:
-            fates = found.fates(nodes)
+        fates = fates_of_roots(tx, view, found)
         settled = sum(1 for verdicts in found.verdicts.values() for verdict in verdicts.values() if verdict.status)
         return fates, settled
 

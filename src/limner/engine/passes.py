@@ -4,13 +4,15 @@ from collections.abc import Iterator, Mapping
 
 from limner.clock import Clock
 from limner.domain.assessment import Node
-from limner.domain.jobs import Fate
+from limner.domain.pipelines import StageKind
 from limner.domain.versions import Version
-from limner.engine.groups import enroll, plan_marked
-from limner.engine.planner import Planner, family_fates
+from limner.engine.children import journal_children, plan_children
+from limner.engine.expansion import expand_again
+from limner.engine.groups import plan_marked
+from limner.engine.marks import enroll
+from limner.engine.planner import Planner, fates_of_roots
 from limner.engine.scopes import Scope
 from limner.engine.views import View
-from limner.store.ledger import standing
 from limner.store.store import Store, Transaction
 
 #: Records in one transaction of a pass.
@@ -30,6 +32,8 @@ def activate(tx: Transaction, view: View, versions: Mapping[int, Version], *, no
         if stored[node.pk].active != key:
             tx.nodes.activate(node.pk, key)
             moved.append(node)
+    # Before any work of the new version: going back half-way to the old one needs a pass too.
+    tx.nodes.needs_pass([node.pk for node in moved])
     for node in moved:
         tx.journal.write(view.collections[node.collection], [], kind="version", at=now)
     return moved
@@ -42,6 +46,9 @@ def retire_undeclared(tx: Transaction, view: View) -> None:
     gone = [n.pk for n in stored if (n.stage, n.implementation) not in declared and not n.retired]
     back = [n.pk for n in stored if (n.stage, n.implementation) in declared and n.retired]
     tx.nodes.set_retired(gone, retired=True)
+    if gone:
+        # What waited for them, or failed there, has ended otherwise now.
+        tx.nodes.needs_pass([node.pk for node in view.nodes])
     tx.nodes.set_retired(back, retired=False)
     tx.tasks.drop([task.pk for task in tx.tasks.open_of(nodes=gone)] if gone else [])
 
@@ -80,38 +87,40 @@ class Pass:
         with self._store.transaction() as tx:
             tx.tasks.drop([t.pk for n in nodes for t in tx.tasks.open_of(nodes=[n.pk]) if t.version != n.version])
         for name in view.pipeline.collections():
-            yield from self._collection(scope, view.collections[name], job=job)
+            yield from self._collection(scope, nodes, view.collections[name], job=job)
         with self._store.transaction() as tx:
             for node in nodes:
                 tx.nodes.set_planned(node.pk, node.version, spec=_spec(node))
 
-    def _collection(self, scope: Scope, collection: int, *, job: str | None) -> Iterator[int]:
+    def _collection(self, scope: Scope, nodes: list[Node], collection: int, *, job: str | None) -> Iterator[int]:
         after = 0
         while True:
             with self._store.transaction() as tx:
                 keys = tx.records.page(collection, after=after, limit=PAGE, stubs=True)
                 if not keys:
                     return
+                self._serve_children(tx, scope, nodes, collection, keys, job=job)
                 self._page(tx, scope, collection, keys, job=job)
             after = keys[-1]
             yield len(keys)
 
+    def _serve_children(
+        self, tx: Transaction, scope: Scope, nodes: list[Node], collection: int, keys: list[int], *, job: str | None
+    ) -> None:
+        """Have the children be those of the version that is served now, which may be an earlier one."""
+        view = scope.view
+        for node in nodes:
+            if node.stage.kind is StageKind.EXPAND and view.collections[node.collection] == collection:
+                expanded = expand_again(tx, view, node, keys)
+                journal_children(tx, expanded, at=self._clock.now())
+                plan_children(tx, view, self._planner, expanded, job=job)
+
     def _page(self, tx: Transaction, scope: Scope, collection: int, keys: list[int], *, job: str | None) -> None:
         view = scope.view
         found = self._planner.plan(tx, view, collection, keys, job=job)
-        for node in view.gathers:
-            if view.collections[node.collection] == collection:
-                tx.groups.mark(node.pk, keys, job=job)
         enroll(tx, view, collection, keys, job=job)
         plan_marked(tx, scope, self._planner)
+        fates = fates_of_roots(tx, view, found)
         if collection == view.root:
-            fates = family_fates(tx, view, keys) if view.expansions else found.fates(view.over(collection))
-            self._settle(tx, scope, fates)
-
-    def _settle(self, tx: Transaction, scope: Scope, fates: dict[int, Fate]) -> None:
-        if not scope.standing:
-            return
-        owner = standing(scope.view.pipeline.name)
-        known = tx.ledger.fates(owner, list(fates))
-        tx.ledger.enter(owner, {key: fate for key, fate in fates.items() if key not in known})
-        tx.ledger.settle(owner, {key: fate for key, fate in fates.items() if key in known})
+            scope.enter(tx, {key: fates[key] for key in keys if key in fates})
+        scope.settle(tx, fates)

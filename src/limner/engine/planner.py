@@ -1,15 +1,16 @@
 """Planner: compares what should be current with what is, and writes tasks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Struct, field
 
 from limner.clock import Clock
-from limner.domain.assessment import Kind, Memo, Node, Verdict, assess, outcome
+from limner.domain.assessment import Held, Kind, Memo, Node, Verdict, assess, outcome
 from limner.domain.failures import Failure, FailureCode
 from limner.domain.jobs import Fate
 from limner.domain.tasks import Status
+from limner.engine.marks import mark_touched
 from limner.engine.subjects import Loaded, load
 from limner.engine.views import View
 from limner.store.results import ResultRow, encode_failure
@@ -22,6 +23,7 @@ _FATES = {None: Fate.OPEN, Status.DONE: Fate.DONE, Status.FAILED: Fate.FAILED, S
 class Assessment(Struct, frozen=True, kw_only=True):
     """What is to be done about some records of one collection."""
 
+    collection: int
     loaded: Loaded
     #: By record: the verdict about each node, in order.
     verdicts: Mapping[int, Mapping[int, Verdict]]
@@ -29,6 +31,8 @@ class Assessment(Struct, frozen=True, kw_only=True):
     ready: Mapping[int, list[int]] = field(default_factory=dict)
     #: Results that need no inferring: skips and upstream failures.
     decided: list[ResultRow] = field(default_factory=list)
+    #: What is to be done about children that read what was decided.
+    beyond: list["Assessment"] = field(default_factory=list)
 
     def fates(self, nodes: Sequence[Node]) -> dict[int, Fate]:
         """What has become of each record."""
@@ -40,6 +44,7 @@ def assess_records(
 ) -> Assessment:
     """What is to be done about the live records *keys* of a collection, in every node over it."""
     nodes = view.over(collection)
+    gathers = [node for node in view.gathers if view.collections[node.collection] == collection]
     loaded = load(tx, view, keys)
     found: dict[int, dict[int, Verdict]] = {}
     ready: dict[int, list[int]] = {node.pk: [] for node in nodes}
@@ -47,6 +52,8 @@ def assess_records(
     for key, subject in loaded.subjects.items():
         verdicts: dict[int, Verdict] = {}
         held, parent_held = loaded.of(key), loaded.of_parent(key)
+        if gathers:
+            verdicts.update(_as_it_stands(gathers, held))
         for node in nodes:
             verdict = assess(node, subject, held=held, parent_held=parent_held, verdicts=verdicts, memo=memo)
             verdicts[node.pk] = verdict
@@ -55,7 +62,19 @@ def assess_records(
             elif verdict.kind in (Kind.SKIP, Kind.UPSTREAM_FAILED):
                 decided.append(decided_row(key, node, verdict))
         found[key] = verdicts
-    return Assessment(loaded=loaded, verdicts=found, ready=ready, decided=decided)
+    return Assessment(collection=collection, loaded=loaded, verdicts=found, ready=ready, decided=decided)
+
+
+def _as_it_stands(gathers: Sequence[Node], held: Mapping[int, Held]) -> dict[int, Verdict]:
+    """What gathers say of their holder: groups are looked at elsewhere, and what reads them is planned after that."""
+    found: dict[int, Verdict] = {}
+    for node in gathers:
+        mine = held.get(node.pk)
+        if node.version is None:
+            found[node.pk] = Verdict(Kind.UNAVAILABLE)
+        elif mine is not None:
+            found[node.pk] = Verdict(Kind.SETTLED, mine.asked, mine.status)
+    return found
 
 
 def decided_row(key: int, node: Node, verdict: Verdict) -> ResultRow:
@@ -80,6 +99,11 @@ class Planner:
         self._clock = clock
         self._memo = memo
 
+    @property
+    def now(self) -> float:
+        """The time of what is planned."""
+        return self._clock.now()
+
     def plan(
         self,
         tx: Transaction,
@@ -94,13 +118,40 @@ class Planner:
         """
         Plan what is stale of the records *keys* of a collection; what an open task holds already is left to it.
 
-        *only* names the nodes whose readiness may be new; all others have been planned when they became ready.
+        *only* names the nodes whose readiness may be new; all others have been planned when they became ready. What
+        is decided without inferring is followed at once: groups are marked, children that read it are planned.
         """
         assessment = assess_records(tx, view, collection, keys, memo=self._memo)
         tx.results.put(assessment.decided)
         wanted = {pk: ready for pk, ready in assessment.ready.items() if ready and (only is None or pk in only)}
         self.write(tx, view, wanted, job=job, priority=priority)
+        if assessment.decided:
+            assessment.beyond.extend(self._follow_decided(tx, view, assessment, job=job))
         return assessment
+
+    def _follow_decided(
+        self, tx: Transaction, view: View, assessment: Assessment, *, job: str | None
+    ) -> list[Assessment]:
+        said: dict[int, set[int]] = {}
+        for row in assessment.decided:
+            said.setdefault(row[1], set()).add(row[0])
+        keys = sorted({row[0] for row in assessment.decided})
+        tx.journal.write(assessment.collection, keys, kind="results", at=self._clock.now())
+        mark_touched(tx, view, said, job=job)
+        return self.plan_readers(tx, view, said, job=job)
+
+    def plan_readers(
+        self, tx: Transaction, view: View, said: Mapping[int, set[int]], *, job: str | None
+    ) -> list[Assessment]:
+        """Plan the nodes over children that read what was *said* of their parents; *said* is keys by node."""
+        found = []
+        for node in view.readers(set(said), of_parent=True):
+            collection = view.collections[node.collection]
+            parents = sorted({key for pk in node.upstream & set(said) for key in said[pk]})
+            keys = [record.pk for record in tx.records.children(parents, collection=collection)]
+            if keys:
+                found.append(self.plan(tx, view, collection, keys, job=job, only=view.reach({node.pk})))
+        return found
 
     def write(
         self, tx: Transaction, view: View, ready: Mapping[int, Sequence[int]], *, job: str | None, priority: int = 0
@@ -126,21 +177,32 @@ class Planner:
         return sorted(set(keys) - held) if held else sorted(keys)
 
 
-def fates_of_roots(
-    tx: Transaction, view: View, assessment: Assessment, collection: int, *, also: Iterable[int] = ()
-) -> dict[int, Fate]:
+def fates_of_roots(tx: Transaction, view: View, *assessments: Assessment) -> dict[int, Fate]:
     """
-    Fates of the job's records that *assessment* touched: of the records themselves, or of their roots.
+    Fates of the records that jobs count among those *assessments* touched: of the records themselves, or their roots.
 
     A record with children is open while one of them is, and failed where a required stage of one failed.
     """
-    if not view.expansions:
-        return assessment.fates(view.over(collection))
-    if collection == view.root:
-        roots = list(assessment.verdicts)
-    else:
-        roots = [r.root for r in assessment.loaded.records.values() if r.root is not None]
-    return family_fates(tx, view, sorted({*roots, *also}))
+    fates: dict[int, Fate] = {}
+    roots: set[int] = set()
+    for assessment in assessments:
+        own = assessment.fates(view.over(assessment.collection))
+        if view.expansions:
+            families = _families(view, assessment)
+            roots.update(families.values())
+            own = {key: fate for key, fate in own.items() if key not in families}
+        fates |= own
+        if assessment.beyond:
+            fates |= fates_of_roots(tx, view, *assessment.beyond)
+    return fates | family_fates(tx, view, sorted(roots)) if roots else fates
+
+
+def _families(view: View, assessment: Assessment) -> dict[int, int]:
+    """The root of each record that is counted with its family: all but those of other sources."""
+    if assessment.collection == view.root:
+        return {key: key for key in assessment.verdicts}
+    records = assessment.loaded.records
+    return {key: root for key in assessment.verdicts if (root := records[key].root) is not None}
 
 
 def family_fates(tx: Transaction, view: View, roots: Sequence[int]) -> dict[int, Fate]:

@@ -31,9 +31,11 @@ class Loaded(Struct, frozen=True, kw_only=True):
 
 
 def load(tx: Transaction, view: View, keys: Sequence[int], *, versions: Mapping[int, int] | None = None) -> Loaded:
-    """The live records *keys*; their parents where a node of the view reads one."""
+    """The live records *keys* that the view is about; their parents where a node of the view reads one."""
     active = view.versions if versions is None else versions
     records = {key: record for key, record in tx.records.load(keys).items() if record.state != RecordState.RETIRED}
+    if view.others:
+        records = {key: record for key, record in records.items() if record.made_by not in view.others}
     parents: dict[int, StoredRecord] = {}
     parent_held: Mapping[int, Mapping[int, Held]] = {}
     if view.parent_readers():

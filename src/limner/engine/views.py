@@ -6,7 +6,7 @@ from msgspec import Struct, structs
 
 from limner.domain.assessment import Node, Source, resolve_sources, spec_of
 from limner.domain.pipelines import Pipeline, Stage, StageKind
-from limner.errors import NotFound, UsageError
+from limner.errors import UsageError
 from limner.store.nodes import StoredNode
 from limner.store.store import Transaction
 
@@ -21,6 +21,8 @@ class View(Struct, frozen=True, kw_only=True):
     collections: Mapping[str, int]
     #: What is chosen besides the defaults, as in a job.
     choices: Mapping[str, Sequence[str]]
+    #: Nodes of the pipeline that it does not look through: children that they made are none of its business.
+    others: frozenset[int] = frozenset()
 
     @property
     def root(self) -> int:
@@ -62,6 +64,14 @@ class View(Struct, frozen=True, kw_only=True):
             if node.stage.kind is not StageKind.GATHER
             and any(s.node in keys and s.of_parent is of_parent for s in _sources(node))
         ]
+
+    def reach(self, keys: set[int]) -> set[int]:
+        """The nodes *keys* and all that read them, directly or through others."""
+        found = set(keys)
+        for node in self.nodes:
+            if node.upstream & found:
+                found.add(node.pk)
+        return found
 
     def parent_readers(self) -> list[Node]:
         """Nodes over records that read anything of the record's parent."""
@@ -122,7 +132,10 @@ def resolve(
             )
             nodes.append(found)
         last[stage.name] = nodes[-1]
-    return View(pipeline=pipeline, nodes=tuple(nodes), collections=collections, choices=chosen)
+    others = {node.pk for node in stored.values()} - {node.pk for node in nodes}
+    return View(
+        pipeline=pipeline, nodes=tuple(nodes), collections=collections, choices=chosen, others=frozenset(others)
+    )
 
 
 def _resolve_node(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.elements import ClauseElement
 
 from limner.errors import ConfigurationError
 
@@ -28,7 +28,7 @@ def open_engine(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-    except Exception as error:  # noqa: BLE001 - SQLAlchemy's own class is not public for a URL it cannot parse
+    except Exception as error:
         raise ConfigurationError(f"The setting `store` is no database URL: {error}") from error
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(parsed)

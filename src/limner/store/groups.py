@@ -29,6 +29,13 @@ class Groups(Noun):
         )
         return {holder for member, holder in old.items() if now[member] != holder}
 
+    def leave(self, node: int, members: Sequence[int]) -> set[int]:
+        """Take members out of their groups; the holders that they left."""
+        left = self.holders(node, members)
+        for clause in self.spans(memberships.c.member, list(left)):
+            self.connection.execute(delete(memberships).where(memberships.c.node == node, clause))
+        return set(left.values())
+
     def holders(self, node: int, members: Sequence[int]) -> dict[int, int]:
         """The holder of each member."""
         found: dict[int, int] = {}

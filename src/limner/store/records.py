@@ -15,7 +15,6 @@ from limner.store.base import Noun
 from limner.store.dialect import Statements
 from limner.store.schema import collections, records
 
-
 T = TypeVar("T")
 
 
@@ -67,6 +66,8 @@ class Intaken(Struct, frozen=True, kw_only=True):
     added: list[int]
     #: Records older than what is stored; left as they were.
     superseded: int
+    #: Keys of the parents that changed records had before, where they have another one now.
+    left: Sequence[int] = ()
 
 
 class Child(Struct, frozen=True, kw_only=True):
@@ -91,6 +92,10 @@ _COLUMNS = (
     "digest",
     "fields",
 )
+
+
+#: Key, state, source version, digest and parent of a record that is not stored yet.
+_NEW: tuple[int, int, int | None, bytes, int | None] = (0, RecordState.STUB, None, b"", None)
 
 
 class Records(Noun):
@@ -132,43 +137,47 @@ class Records(Noun):
         stored = self._stored(given, known)
         adding: dict[tuple[int, str], tuple[object, ...]] = {}
         changing: dict[int, tuple[object, ...]] = {}
-        superseded = 0
+        superseded, left = 0, set[int]()
         for record in given:
             place = (known[record.collection], record.id)
             parent = parents.get(record.parent) if record.parent else None
             packed = encode(record.fields)
             mark = _digest(packed, record.revision, record.source_version, parent)
-            old = stored.get(place)
-            if old is None:
-                row = (RecordState.LIVE, parent, record.source_version, record.revision, mark, packed)
-                adding[place] = row
-                continue
-            pk, old_state, old_version, old_mark = old
+            row = (RecordState.LIVE, parent, record.source_version, record.revision, mark, packed)
+            pk, old_state, old_version, old_mark, old_parent = stored.get(place, _NEW)
             if _older(record.source_version, old_version):
                 superseded += 1
+                continue
+            if pk == _NEW[0]:
+                adding[place] = row
             elif old_mark != mark or old_state != RecordState.LIVE:
-                changing[pk] = (RecordState.LIVE, parent, record.source_version, record.revision, mark, packed)
-                stored[place] = (pk, RecordState.LIVE, record.source_version, mark)
+                changing[pk] = row
+                if old_parent is not None and old_parent != parent:
+                    left.add(old_parent)
+            stored[place] = (pk, RecordState.LIVE, record.source_version, mark, parent)
         added = self._insert(adding)
         self._update(changing)
         keys = [added.get(place) or stored[place][0] for place in ((known[r.collection], r.id) for r in given)]
         return Intaken(
-            keys=keys, changed=[*added.values(), *changing], added=list(added.values()), superseded=superseded
+            keys=keys,
+            changed=[*added.values(), *changing],
+            added=list(added.values()),
+            superseded=superseded,
+            left=sorted(left),
         )
 
     def _stored(
         self, given: Sequence[RecordIn], known: Mapping[str, int]
-    ) -> dict[tuple[int, str], tuple[int, int, int | None, bytes]]:
-        """Key, state, source version and digest of the given records that are stored."""
-        found: dict[tuple[int, str], tuple[int, int, int | None, bytes]] = {}
+    ) -> dict[tuple[int, str], tuple[int, int, int | None, bytes, int | None]]:
+        """Key, state, source version, digest and parent of the given records that are stored."""
+        found: dict[tuple[int, str], tuple[int, int, int | None, bytes, int | None]] = {}
         for name, pk in known.items():
             ids = [record.id for record in given if record.collection == name]
             for chunk in chunks(ids):
-                query = select(
-                    records.c.pk, records.c.id, records.c.state, records.c.source_version, records.c.digest
-                ).where(records.c.collection == pk, records.c.id.in_(chunk))
+                columns = [records.c[name] for name in ("pk", "id", "state", "source_version", "digest", "parent")]
+                query = select(*columns).where(records.c.collection == pk, records.c.id.in_(chunk))
                 for row in self.connection.execute(query).all():
-                    found[(pk, row[1])] = (row[0], row[2], row[3], row[4])
+                    found[(pk, row[1])] = (row[0], row[2], row[3], row[4], row[5])
         return found
 
     def _parents(self, given: Sequence[RecordIn], *, project: str) -> dict[tuple[str, str], int]:
@@ -336,11 +345,14 @@ class Records(Noun):
             query = query.where(records.c.source_version < until)
         return list(self.connection.execute(query.order_by(records.c.pk).limit(limit)).scalars())
 
-    def listing(self, collection: int, *, after: str = "", limit: int = 2000) -> Sequence[tuple[str, int]]:
-        """Ids and keys of the next live records of a collection, in order of their ids."""
+    def listing(
+        self, collection: int, *, after: str = "", limit: int = 2000, stubs: bool = False
+    ) -> Sequence[tuple[str, int]]:
+        """Ids and keys of the next live records of a collection, in order of their ids by code point."""
+        states = [RecordState.LIVE, RecordState.STUB] if stubs else [RecordState.LIVE]
         query = (
             select(records.c.id, records.c.pk)
-            .where(records.c.collection == collection, records.c.id > after, records.c.state == RecordState.LIVE)
+            .where(records.c.collection == collection, records.c.id > after, records.c.state.in_(states))
             .order_by(records.c.id)
             .limit(limit)
         )

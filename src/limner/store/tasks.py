@@ -253,6 +253,11 @@ class Tasks(Noun):
         query = select(tasks.c.pk).where(tasks.c.job == job, tasks.c.state.in_([0, 1])).limit(1)
         return self.connection.execute(query).first() is not None
 
+    def any_of(self, nodes: Sequence[int]) -> bool:
+        """Whether one of these nodes has an open task."""
+        query = select(tasks.c.pk).where(tasks.c.node.in_(nodes), tasks.c.state.in_([0, 1])).limit(1)
+        return self.connection.execute(query).first() is not None
+
     def durations(self, *, nodes: Sequence[int]) -> Mapping[int, tuple[int, int]]:
         """Open records and tasks by node."""
         query = (
