@@ -5,9 +5,9 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from usearch.index import Index
 
 from limner.search.generations import Known
+from limner.search.graphs import Index
 from limner.search.layout import DOCUMENTS, opened, transaction, vector_file
 from limner.search.nearest import empty_graph
 from limner.search.snapshot import VectorState, vector_states

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from usearch.compiled import MetricKind, ScalarKind
-from usearch.index import Index
 
+from limner.search.graphs import Index, MetricKind, ScalarKind
 from limner.search.vectors import Numbers, Slots
 
 #: Neighbours found before any are compared exactly: the more, the more of the true ones are among them.
