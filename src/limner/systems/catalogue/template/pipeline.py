@@ -106,6 +106,8 @@ pipeline = Pipeline(
             "parent.languages",
             "parent.production_dates",
         ],
+        # The first is what `--similar` and `--file` compare where no `--on` names another.
+        vectors=["features.vector", "palette.vector"],
         encoders={"colour": QueryEncoder(on="palette.vector", encode="limner.systems.catalogue.palette:colour")},
     ),
 )
