@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -22,11 +23,12 @@ _LINE = timedelta(seconds=10).total_seconds()
 class Bar:
     """Shows how far a run is, with its rate and the time left, once it has lasted two seconds."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, now: Callable[[], float] = time.monotonic) -> None:
         self._title = shown(title)
-        self._began = time.monotonic()
-        self._next = self._began + PATIENCE.total_seconds()
+        self._now = now
+        self._next = now() + PATIENCE.total_seconds()
         self._settled_at_first: int | None = None
+        self._working_since = 0.0
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
 
@@ -44,8 +46,8 @@ class Bar:
         if self._settled_at_first is None and not progress.preparing:
             # What was current before the work began says nothing about how fast it goes.
             self._settled_at_first = _settled(progress)
-            self._working_since = time.monotonic()
-        now = time.monotonic()
+            self._working_since = self._now()
+        now = self._now()
         if now < self._next:
             return
         if sys.stderr.isatty():
@@ -85,7 +87,7 @@ class Bar:
         if self._settled_at_first is None or progress.preparing:
             return ""
         done = _settled(progress) - self._settled_at_first
-        lasted = time.monotonic() - self._working_since
+        lasted = self._now() - self._working_since
         if done <= 0 or lasted <= 0:
             return ""
         rate = done / lasted
@@ -108,6 +110,8 @@ def _started() -> "tuple[RichProgress, TaskID]":
         TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,
+        # Standard output is the answer's own, also while the bar is shown.
+        redirect_stdout=False,
     )
     bar.start()
     return bar, bar.add_task("", total=None, left="")

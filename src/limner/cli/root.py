@@ -89,7 +89,7 @@ def _written(folder: Path, text: str) -> Path | None:
     stamp = time.strftime("%Y%m%d-%H%M%S-", time.gmtime())
     for place in (folder, Path(tempfile.gettempdir())):
         try:
-            if place == folder:
+            if place == folder and folder.parent.parent.is_dir():
                 folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(
                 "w", dir=place, prefix=stamp, suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,20 +52,21 @@ def run(
     from limner.sources.times import window
 
     chosen, between = choices_of(choose), window(since=since, until=until)
-    with opened(ctx) as app, _interruptible(ctx), Bar(pipeline) as bar:
-        summary = app.run(
-            pipeline,
-            _one_or_all(sources),
-            collection=collection,
-            shape=shape,
-            ids=many(ids, option="--ids"),
-            since=between.since,
-            until=between.until,
-            full=full,
-            choices=chosen,
-            priority=priority,
-            progress=bar,
-        )
+    with opened(ctx) as app:
+        with _interruptible(ctx), Bar(pipeline) as bar:
+            summary = app.run(
+                pipeline,
+                sources,
+                collection=collection,
+                shape=shape,
+                ids=many(ids, option="--ids"),
+                since=between.since,
+                until=between.until,
+                full=full,
+                choices=chosen,
+                priority=priority,
+                progress=bar,
+            )
         _end(app, summary, title=pipeline, as_json=as_json)
 
 
@@ -79,9 +79,9 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Try failed and cancelled records of a job again."""
-    with opened(ctx) as app, _interruptible(ctx):
+    with opened(ctx) as app:
         chosen = job or _newest_with_failures(app, cancelled=not failed)
-        with Bar(chosen) as bar:
+        with _interruptible(ctx), Bar(chosen) as bar:
             summary = app.retry(chosen, cancelled=not failed, progress=bar)
         _end(app, summary, title=chosen, as_json=as_json)
 
@@ -121,12 +121,6 @@ def plan(
         document({"stages": stages, "records": found.records, "downloads": found.downloads, "waiting": found.waiting})
         return
     _tell_plan(found)
-
-
-def _one_or_all(sources: list[str] | None) -> str | list[str | Path] | None:
-    if not sources:
-        return None
-    return sources[0] if len(sources) == 1 else list(sources)
 
 
 @contextmanager
