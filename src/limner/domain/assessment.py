@@ -51,6 +51,9 @@ class Verdict(Struct, frozen=True, array_like=True):
     reason: str = ""
 
 
+_WAITING = Verdict(Kind.WAITING)
+
+
 class Subject:
     """A record as the rule sees it; its fields are decoded when something reads them."""
 
@@ -59,7 +62,7 @@ class Subject:
     def __init__(
         self, pk: int, packed: bytes, *, digest: bytes, revision: bytes = b"", parent: "Subject | None" = None
     ) -> None:
-        """*packed* are its encoded fields, *digest* covers them; *revision* says that bytes elsewhere may have changed."""
+        """*packed* are its encoded fields, which *digest* covers; *revision* marks the bytes behind its addresses."""
         self.pk = pk
         self.digest = digest
         self.revision = revision
@@ -131,6 +134,8 @@ class Node(Struct, frozen=True, kw_only=True):
 
     #: It reads nothing but the record's own fields, and has no condition.
     own_fields_only: bool = False
+    #: The node that it reads, where it reads nothing else, needs it, and has no condition; the commonest case.
+    only_reads: int | None = None
 
     @property
     def upstream(self) -> set[int]:
@@ -186,9 +191,29 @@ def assess(
     """
     if node.version is None:
         return Verdict(Kind.UNAVAILABLE)
-    remembered = memo.get(node, subject) if memo is not None and node.own_fields_only else None
-    if remembered is not None:
-        return _compare(node, remembered, held)
+    if node.only_reads is not None:
+        above = verdicts.get(node.only_reads)
+        if above is None or above.kind is Kind.READY or above.kind is Kind.WAITING:
+            return _WAITING
+        if above.kind is Kind.SETTLED and above.status is Status.DONE:
+            return _compare(node, digest((node.spec, held[node.only_reads].value_digest)), held)
+    elif memo is not None and node.own_fields_only:
+        remembered = memo.get(node, subject)
+        if remembered is not None:
+            return _compare(node, remembered, held)
+    return _assess_fully(node, subject, held=held, parent_held=parent_held, verdicts=verdicts, memo=memo)
+
+
+def _assess_fully(
+    node: Node,
+    subject: Subject,
+    *,
+    held: Mapping[int, Held],
+    parent_held: Mapping[int, Held],
+    verdicts: Mapping[int, Verdict],
+    memo: Memo | None,
+) -> Verdict:
+    """What is to be done, whatever the node reads."""
     parts = [node.spec]
     for source in node.sources:
         found = _read(source, subject, held=held, parent_held=parent_held, verdicts=verdicts)
@@ -238,18 +263,24 @@ def _read(
 ) -> bytes | Verdict:
     """The part of the asked digest that one read adds, or why the node cannot be run."""
     if source.node is not None:
+        if source.of_parent and subject.parent is None:
+            return b"\xc0" if source.read.optional else _absent(source.read)
         return _read_result(source, held=held, parent_held=parent_held, verdicts=verdicts)
     owner = subject.parent if source.of_parent else subject
     value = None if owner is None else _at(owner.fields, source.path)
     if value is None or (source.read.file and value == ""):
         if source.read.optional:
             return b"\xc0"
-        return Verdict(Kind.SKIP, b"", Status.SKIPPED, source.read.absent_reason)
+        return _absent(source.read)
     if source.read.file is None:
         return encode(value)
     assert owner is not None
     checksum = _at(owner.fields, source.checksum) if source.checksum else None
     return encode([value, checksum]) + owner.revision
+
+
+def _absent(read: Read) -> Verdict:
+    return Verdict(Kind.SKIP, b"", Status.SKIPPED, read.absent_reason)
 
 
 def _read_result(
@@ -264,12 +295,12 @@ def _read_result(
     if source.of_parent:
         mine = parent_held.get(source.node)
         if mine is None:
-            return Verdict(Kind.WAITING)
+            return _WAITING
         status, asked = mine.status, mine.asked
     else:
         verdict = verdicts.get(source.node)
         if verdict is None or verdict.kind in (Kind.READY, Kind.WAITING):
-            return Verdict(Kind.WAITING)
+            return _WAITING
         if verdict.kind is Kind.UNAVAILABLE:
             return Verdict(Kind.UNAVAILABLE)
         mine = held.get(source.node)
@@ -279,8 +310,13 @@ def _read_result(
     if source.read.optional:
         return b"\xc0"
     if status is Status.SKIPPED:
-        return Verdict(Kind.SKIP, asked, Status.SKIPPED, f"upstream {source.read.path.split('.')[0]} skipped")
-    return Verdict(Kind.UPSTREAM_FAILED, asked, Status.FAILED, source.read.path.split(".")[0])
+        return Verdict(Kind.SKIP, asked, Status.SKIPPED, f"upstream {_stage_read(source)} skipped")
+    return Verdict(Kind.UPSTREAM_FAILED, asked, Status.FAILED, _stage_read(source))
+
+
+def _stage_read(source: Source) -> str:
+    """The stage that a read names."""
+    return source.read.path.removeprefix("parent.").split(".")[0]
 
 
 def _value(source: Source, subject: Subject, *, held: Mapping[int, Held], parent_held: Mapping[int, Held]) -> Value:
@@ -365,11 +401,11 @@ def assess_group(node: Node, members: Sequence[Member], *, mine: Held | None, co
         for source in node.sources:
             found = _member_part(source, member)
             if found is None:
-                return Verdict(Kind.WAITING)
+                return _WAITING
             if not found and node.stage.missing == "fail":
                 return _settle(
                     node,
-                    Verdict(Kind.UPSTREAM_FAILED, digest(parts), Status.FAILED, source.read.path.split(".")[0]),
+                    Verdict(Kind.UPSTREAM_FAILED, digest(parts), Status.FAILED, _stage_read(source)),
                     {node.pk: mine} if mine else {},
                 )
             parts.append(found)

@@ -17,7 +17,9 @@ def digest(parts: bytes | Iterable[bytes]) -> bytes:
     """
     if isinstance(parts, bytes):
         return hashlib.blake2b(parts, digest_size=SIZE).digest()
-    return hashlib.blake2b(_encoder.encode(list(parts)), digest_size=SIZE).digest()
+    return hashlib.blake2b(
+        _encoder.encode(parts if isinstance(parts, list | tuple) else list(parts)), digest_size=SIZE
+    ).digest()
 
 
 #: A MessagePack list of byte strings holds their lengths.

@@ -3,11 +3,15 @@
 import math
 import sys
 from array import array
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
 from limner.domain.digests import digest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 #: What an inferrer may answer with and a record may hold: JSON's types, bytes, and numeric arrays.
 Value: TypeAlias = Any
@@ -82,7 +86,7 @@ def _encode_other(value: object) -> object:
     raise TypeError(f"a {type(value).__name__} cannot be stored; answer with numbers, text, bytes, lists or arrays")
 
 
-def _encode_numpy(value: Any) -> msgspec.msgpack.Ext:
+def _encode_numpy(value: "npt.NDArray[np.generic]") -> msgspec.msgpack.Ext:
     """A NumPy array as a little-endian typed buffer."""
     kind = value.dtype.newbyteorder("<").str
     if kind not in _TYPES:

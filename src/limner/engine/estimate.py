@@ -170,9 +170,9 @@ def _count_files(found: Assessment, node: Node, key: int, urls: set[str], kept: 
         if source.read.file is None or owner is None:
             continue
         url = str(at_path(dict(owner.fields), source.path))
-        if url.startswith(("http://", "https://")) and url not in urls:
-            if not kept(FileRef(url=url, revision=owner.revision.decode() or None)):
-                urls.add(url)
+        far = url.startswith(("http://", "https://")) and url not in urls
+        if far and not kept(FileRef(url=url, revision=owner.revision.decode() or None)):
+            urls.add(url)
 
 
 def _count_groups(

@@ -54,6 +54,7 @@ class Intake:
         changed = set(taken.changed)
         fates: dict[int, Fate] = {}
         every = [*(scope for scope in scopes if scope.view.key != mine.view.key), mine]
+        self._plan_named(tx, [scope for scope in every if scope.standing or scope is mine], taken, job=job)
         for collection, keys in by_collection.items():
             moved = [key for key in keys if key in changed]
             for scope in every:
@@ -63,9 +64,9 @@ class Intake:
                         fates |= found
             if moved:
                 tx.journal.write(collection, moved, kind="records", at=self._clock.now())
+        reused = self.enter(tx, mine, job, by_collection, fates, priority=priority)
         for scope in every:
             plan_marked(tx, scope, self._planner)
-        reused = self.enter(tx, mine, job, by_collection, fates, priority=priority)
         return Taken(
             records=len(given),
             changed=len(changed),
@@ -73,6 +74,13 @@ class Intake:
             set_aside=len(aside),
             reused=reused,
         )
+
+    def _plan_named(self, tx: Transaction, scopes: Sequence[Scope], taken: Intaken, *, job: str) -> None:
+        """Plan parents that no source described yet: what their stages lack is known, so that nobody waits for it."""
+        for scope in scopes:
+            for collection in set(taken.named) & set(scope.view.collections.values()):
+                self._planner.plan(tx, scope.view, collection, taken.named[collection], job=job)
+                enroll(tx, scope.view, collection, taken.named[collection], job=job)
 
     def _plan(
         self,

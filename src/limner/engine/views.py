@@ -174,8 +174,16 @@ def _resolve_node(
         sources=sources,
         conditions=conditions,
         own_fields_only=not conditions and all(s.node is None and not s.of_parent for s in sources),
+        only_reads=_only_read(sources) if not conditions else None,
         spec=spec_of(stage, implementation=way),
     )
+
+
+def _only_read(sources: Sequence[Source]) -> int | None:
+    """The node of the record itself that is all these sources read; None where there is more, or it may be absent."""
+    if len(sources) != 1 or sources[0].of_parent or sources[0].read.optional:
+        return None
+    return sources[0].node
 
 
 def _variant(upstream: Sequence[Node]) -> str:

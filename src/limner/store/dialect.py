@@ -13,6 +13,8 @@ from sqlalchemy.sql.elements import ClauseElement
 from limner.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from sqlalchemy.dialects import postgresql, sqlite
 
 #: Milliseconds that one process waits for another's transaction on SQLite.
@@ -45,7 +47,7 @@ def _open_sqlite(url: URL) -> Engine:
     options: dict[str, Any] = {"poolclass": StaticPool} if in_memory else {"pool_size": 8, "max_overflow": 32}
     engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": _PATIENCE / 1000}, **options)
 
-    def prepare(connection: Any, _record: object) -> None:
+    def prepare(connection: "sqlite3.Connection", _record: object) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in (

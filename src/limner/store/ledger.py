@@ -1,4 +1,4 @@
-"""The ledger: what became of each record of a job or of a standing pipeline, one byte each, counts exact in every read."""
+"""The ledger: one byte for what became of each record of a job or a standing pipeline; counts exact in every read."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +12,7 @@ from limner.store.schema import ledger
 
 #: Records in one row.
 PART = 2048
+_FATES = tuple(Fate)
 _COUNTS = ("open", "done", "failed", "skipped", "cancelled")
 
 
@@ -60,16 +61,15 @@ class Ledger(Noun):
             )
         return part + 1
 
-    def settle(self, owner: str, fates: Mapping[int, Fate], *, only_open: bool = False) -> dict[int, tuple[Fate, Fate]]:
+    def settle(self, owner: str, fates: Mapping[int, Fate], *, only_open: bool = False) -> None:
         """
-        Write fates of records that the owner holds; those whose fate changed, with the old and the new one.
+        Write fates of those records that the owner holds.
 
         With *only_open* a record that has ended keeps its fate: the progress of a job never falls.
         """
         if not fates:
-            return {}
+            return
         keys = sorted(fates)
-        changed: dict[int, tuple[Fate, Fate]] = {}
         rows = []
         for part, records, packed in self._parts(owner, keys[0], keys[-1]):
             held = unpack(records)
@@ -78,10 +78,7 @@ class Ledger(Noun):
                 if key > held[-1]:
                     break
                 place = bisect_left(held, key)
-                if held[place] != key or (only_open and now[place] != Fate.OPEN):
-                    continue
-                if now[place] != fates[key]:
-                    changed[key] = (Fate(now[place]), fates[key])
+                if held[place] == key and not (only_open and now[place]):
                     now[place] = fates[key]
             if now != packed:
                 rows.append((bytes(now), *_count(bytes(now)), owner, part))
@@ -95,7 +92,6 @@ class Ledger(Noun):
             columns=("f", *("c_" + name for name in _COUNTS), "own", "number"),
             rows=rows,
         )
-        return changed
 
     def fates(self, owner: str, keys: Sequence[int]) -> dict[int, Fate]:
         """Fates of those of *keys* that the owner holds."""
@@ -104,7 +100,9 @@ class Ledger(Noun):
         wanted = set(keys)
         found: dict[int, Fate] = {}
         for _, records, packed in self._parts(owner, min(wanted), max(wanted)):
-            found.update((key, Fate(fate)) for key, fate in zip(unpack(records), packed, strict=True) if key in wanted)
+            found.update(
+                (key, _FATES[fate]) for key, fate in zip(unpack(records), packed, strict=True) if key in wanted
+            )
         return found
 
     def pages(self, owner: str, *, having: Fate | None = None) -> Iterator[dict[int, Fate]]:
@@ -120,7 +118,7 @@ class Ledger(Noun):
             if row is None:
                 return
             after = row.part
-            yield {key: Fate(fate) for key, fate in zip(unpack(row.records), row.fates, strict=True)}
+            yield {key: _FATES[fate] for key, fate in zip(unpack(row.records), row.fates, strict=True)}
 
     def counts(self, owner: str) -> Counts:
         """How many records have which fate."""

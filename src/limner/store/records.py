@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from limner.domain.digests import digest
@@ -25,6 +25,10 @@ class RecordState(IntEnum):
     #: Named as a parent or as a group's holder, not described by any source.
     STUB = 1
     RETIRED = 2
+
+
+#: As a plain number, which drivers take faster than an enumeration.
+_LIVE = RecordState.LIVE.value
 
 
 class StoredRecord(Struct, frozen=True):
@@ -68,6 +72,8 @@ class Intaken(Struct, frozen=True, kw_only=True):
     superseded: int
     #: Keys of the parents that changed records had before, where they have another one now.
     left: Sequence[int] = ()
+    #: By collection: keys of parents that are not stored yet, and were made because they are named.
+    named: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
 
 class Child(Struct, frozen=True, kw_only=True):
@@ -132,7 +138,7 @@ class Records(Noun):
 
         A record whose source version is older than the stored one changes nothing.
         """
-        parents = self._parents(given, project=project)
+        parents, named = self._parents(given, project=project)
         known = {name: self.collection(name, project=project) for name in {record.collection for record in given}}
         stored = self._stored(given, known)
         adding: dict[tuple[int, str], tuple[object, ...]] = {}
@@ -143,7 +149,7 @@ class Records(Noun):
             parent = parents.get(record.parent) if record.parent else None
             packed = encode(record.fields)
             mark = _digest(packed, record.revision, record.source_version, parent)
-            row = (RecordState.LIVE, parent, record.source_version, record.revision, mark, packed)
+            row = (_LIVE, parent, record.source_version, record.revision, mark, packed)
             pk, old_state, old_version, old_mark, old_parent = stored.get(place, _NEW)
             if _older(record.source_version, old_version):
                 superseded += 1
@@ -164,6 +170,7 @@ class Records(Noun):
             added=list(added.values()),
             superseded=superseded,
             left=sorted(left),
+            named=named,
         )
 
     def _stored(
@@ -176,31 +183,42 @@ class Records(Noun):
             for chunk in chunks(ids):
                 columns = [records.c[name] for name in ("pk", "id", "state", "source_version", "digest", "parent")]
                 query = select(*columns).where(records.c.collection == pk, records.c.id.in_(chunk))
-                for row in self.connection.execute(query).all():
+                for row in self.rows(query):
                     found[(pk, row[1])] = (row[0], row[2], row[3], row[4], row[5])
         return found
 
-    def _parents(self, given: Sequence[RecordIn], *, project: str) -> dict[tuple[str, str], int]:
-        """Keys of the parents that are named; one that no source described yet is made as a stub."""
+    def _parents(
+        self, given: Sequence[RecordIn], *, project: str
+    ) -> tuple[dict[tuple[str, str], int], dict[int, list[int]]]:
+        """Keys of the parents that are named; one that no source described yet is made as a stub: those again."""
         named = {record.parent for record in given if record.parent}
         keys: dict[tuple[str, str], int] = {}
+        new: dict[int, list[int]] = {}
         for name in {collection for collection, _ in named}:
             ids = [identity for collection, identity in named if collection == name]
-            keys.update(((name, identity), pk) for identity, pk in self.stubs(name, ids, project=project).items())
-        return keys
+            found, made = self._stubs(name, ids, project=project)
+            keys.update(((name, identity), pk) for identity, pk in (found | made).items())
+            if made:
+                new[self.collection(name, project=project)] = list(made.values())
+        return keys, new
 
     def stubs(self, name: str, ids: Sequence[str], *, project: str = "default") -> dict[str, int]:
         """Keys of the records *ids* of collection *name*; those that are not stored are made as stubs."""
+        found, made = self._stubs(name, ids, project=project)
+        return found | made
+
+    def _stubs(self, name: str, ids: Sequence[str], *, project: str) -> tuple[dict[str, int], dict[str, int]]:
+        """Keys of the records that are stored, and of those that were made."""
         collection = self.collection(name, project=project)
         found = self.keys(collection, ids)
         empty = encode({})
         rows: dict[tuple[int, str], tuple[object, ...]] = {
-            (collection, identity): (RecordState.STUB, None, None, None, b"", empty)
+            (collection, identity): (RecordState.STUB.value, None, None, None, b"", empty)
             for identity in dict.fromkeys(ids)
             if identity not in found
         }
         made = self._insert(rows)
-        return found | {identity: pk for (_, identity), pk in made.items()}
+        return found, {identity: pk for (_, identity), pk in made.items()}
 
     def _insert(self, rows: Mapping[tuple[int, str], tuple[object, ...]]) -> dict[tuple[int, str], int]:
         """Insert new roots: by collection and id, state, parent, source version, revision, digest and fields."""
@@ -261,7 +279,7 @@ class Records(Noun):
         ]
         self.bulk("insert records", lambda: insert(records), columns=_COLUMNS, rows=rows)
         changing = {
-            stored[c.id].pk: (RecordState.LIVE, c.parent, None, None, digest(c.fields), c.fields)
+            stored[c.id].pk: (_LIVE, c.parent, None, None, digest(c.fields), c.fields)
             for c in children
             if c.id in stored and (stored[c.id].digest != digest(c.fields) or stored[c.id].state != RecordState.LIVE)
         }
@@ -291,7 +309,7 @@ class Records(Noun):
         """The records with these keys."""
         missing = [key for key in keys if key not in self._loaded]
         for clause in self.spans(records.c.pk, missing):
-            for row in self.connection.execute(select(*(records.c[name] for name in _COLUMNS)).where(clause)).all():
+            for row in self.rows(select(*(records.c[name] for name in _COLUMNS)).where(clause)):
                 self._loaded[row[0]] = StoredRecord(*row)
         return {key: self._loaded[key] for key in keys if key in self._loaded}
 

@@ -130,9 +130,7 @@ class Results(Noun):
             results.c.value_digest,
         )
         for clause in self.spans(results.c.record, keys):
-            for record, node, version, status, asked, value_digest in self.connection.execute(
-                select(*columns).where(clause, wanted)
-            ).all():
+            for record, node, version, status, asked, value_digest in self.rows(select(*columns).where(clause, wanted)):
                 if versions[node] == version:
                     found.setdefault(record, {})[node] = Held(_STATUS[status], asked, value_digest)
         for node in with_value & set(versions):
@@ -149,7 +147,7 @@ class Results(Noun):
             query = select(results.c.record, results.c.value).where(
                 clause, results.c.node == node, results.c.version == version, results.c.status == Status.DONE
             )
-            found.update((row[0], row[1]) for row in self.connection.execute(query).all())
+            found.update(self.rows(query))
         return found
 
     def reads(self, keys: "Sequence[int] | array[int]", *, node: int, version: int) -> dict[int, bytes]:
@@ -159,7 +157,7 @@ class Results(Noun):
             query = select(results.c.record, results.c.read).where(
                 clause, results.c.node == node, results.c.version == version, results.c.status == Status.DONE
             )
-            found.update((row[0], row[1]) for row in self.connection.execute(query).all())
+            found.update(self.rows(query))
         return found
 
     def known(self, keys: Sequence[int], *, node: int) -> set[int]:

@@ -104,7 +104,16 @@ class Tasks(Noun):
         )
         rows = [
             (
-                *(first + position, task.node, task.version, task.job, TaskState.READY, task.priority, task.tried, 0),
+                *(
+                    first + position,
+                    task.node,
+                    task.version,
+                    task.job,
+                    TaskState.READY.value,
+                    task.priority,
+                    task.tried,
+                    0,
+                ),
                 *(task.lost, task.not_before, min(task.keys), max(task.keys), pack(task.keys), len(task.keys)),
                 *(0, 0, 0, 0, now, 0.0),
             )
@@ -195,7 +204,7 @@ class Tasks(Noun):
             (
                 *(pack(t.open), t.done, t.failed, t.skipped, t.unchanged, t.worker, t.started, t.seconds),
                 *(t.started + t.seconds if t.ended and t.started else None,),
-                *(t.state, t.pk),
+                *(t.state.value, t.pk),
             )
             for t in given
         ]
