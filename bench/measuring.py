@@ -1,0 +1,60 @@
+"""What the benchmarks share: a project in a folder, a clock around a piece of work, and one line of JSON at the end."""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+
+class Stopwatch:
+    """Seconds that a block took."""
+
+    seconds = 0.0
+
+
+@contextmanager
+def stopwatch() -> Iterator[Stopwatch]:
+    """Measure the block."""
+    watch = Stopwatch()
+    began = time.perf_counter()
+    yield watch
+    watch.seconds = time.perf_counter() - began
+
+
+@contextmanager
+def project(files: Mapping[str, str]) -> Iterator[Path]:
+    """A folder that holds *files* and is gone afterwards; on the disk of the current folder, so that fsync costs."""
+    with TemporaryDirectory(prefix=".bench-", dir=".") as place:
+        folder = Path(place).resolve()
+        for name, text in files.items():
+            (folder / name).write_text(text)
+        yield folder
+
+
+def rows_of(count: int) -> Iterator[dict[str, object]]:
+    """*count* small records."""
+    return ({"id": f"r{n}", "n": n} for n in range(count))
+
+
+def write_lines(file: Path, count: int) -> Path:
+    """A file of *count* small records as JSON lines."""
+    with file.open("w") as out:
+        out.writelines(json.dumps(row) + "\n" for row in rows_of(count))
+    return file
+
+
+def peak_mb() -> dict[str, int]:
+    """The most memory that this process held, and that its largest child did, in megabytes."""
+    whose = {"peak_rss_mb": resource.RUSAGE_SELF, "largest_child_mb": resource.RUSAGE_CHILDREN}
+    return {name: resource.getrusage(who).ru_maxrss // 1024 for name, who in whose.items()}
+
+
+def tell(**figures: object) -> None:
+    """Print the result: one JSON object on one line."""
+    rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
+    json.dump(rounded, sys.stdout)
+    print()

@@ -1,0 +1,79 @@
+"""From the figures of a run of the benchmarks to RESULTS.md and results.json."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_HEAD = """# Results of the benchmarks
+
+Written by `make bench`; [how to read this](../docs/benchmarks.md). Medians of runs that alternate on one machine: the
+ratios mean something, the absolute figures little.
+
+"""
+_NOTES = """
+Not measured here: dramatiq, Celery and FastStream, which need a running broker, Ray, Prefect, DBOS, Spark, Beam and
+Pixeltable. Those that need services belong to a cluster's measurement and not to one that anybody can repeat with
+`make bench`.
+"""
+#: Figures that stand in the table beside the one that is compared.
+_ASIDE = (
+    *("size", "results", "peak_rss_mb", "largest_child_mb", "seconds_for_one"),
+    *("fill_s", "noop_s", "noop_with_source_s", "change_s", "change_inferred", "noop_inferred"),
+    *("packages", "first_result_s", "help_s"),
+)
+
+
+def write_report(into: Path, *, machine: Mapping[str, Any], works: Sequence[Mapping[str, Any]]) -> None:
+    """Write both files into the folder *into*."""
+    (into / "results.json").write_text(json.dumps({"machine": machine, "works": works}, indent=1) + "\n")
+    told = [_HEAD, _told_machine(machine), *(_told_work(work) for work in works), _NOTES]
+    (into / "RESULTS.md").write_text("".join(told))
+
+
+def _told_machine(machine: Mapping[str, Any]) -> str:
+    """The machine, as a sentence and a list of versions."""
+    busy = max(machine["load_before"], machine["load_after"]) > 0.5 + float(machine["cores"])
+    # The benchmarks themselves keep a core or two busy, so only more than that is other load.
+    load = f"load {machine['load_before']} before, {machine['load_after']} after" + (", other work among it" * busy)
+    peers = "; ".join(", ".join(pins) for pins in machine["peers"].values())
+    return (
+        f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}; "
+        f"{machine['fsync_ms']} ms for an fsync; {load}. Python {machine['python']}, SQLite {machine['sqlite']}, "
+        f"Limner at {machine['commit']}; {peers}.\n"
+    )
+
+
+def _told_work(work: Mapping[str, Any]) -> str:
+    """The table of one work: medians, and how Limner's compares with each."""
+    medians = {name: _median(runs, work["figure"]) for name, runs in work["runs"].items() if runs}
+    lines = [
+        f"\n## {work['name']}: {work['about']}\n",
+        "\n| who | median | runs | Limner is | beside it |\n|---|---:|---:|---|---|\n",
+    ]
+    for name, median in medians.items():
+        runs = work["runs"][name]
+        beside = ", ".join(f"{key} {_plain(_median(runs, key))}" for key in _ASIDE if key in runs[0])
+        against = "" if name == "limner" else _ratio(medians["limner"], median, more=work["more_is_better"])
+        lines.append(f"| {name} | {_plain(median)} | {len(runs)} | {against} | {beside} |\n")
+    return "".join(lines)
+
+
+def _median(runs: Sequence[Mapping[str, Any]], figure: str) -> float:
+    return float(statistics.median(float(run[figure]) for run in runs))
+
+
+def _ratio(limner: float, other: float, *, more: bool) -> str:
+    """How many times better or worse Limner is."""
+    times = (limner / other) if more else (other / limner)
+    if times >= 1:
+        return f"{times:.1f} × better"
+    return f"{1 / times:.1f} × worse"
+
+
+def _plain(value: float) -> str:
+    """A figure for people."""
+    if value == int(value) or value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"

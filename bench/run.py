@@ -1,0 +1,196 @@
+"""What `make bench` calls: Limner, its peers and the physical limits in one go, alternating; writes RESULTS.md."""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from report import write_report
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One way to do a work."""
+
+    name: str
+    script: str
+    options: tuple[str, ...] = ()
+    #: Runs in the environment that ``peers/<peer>.txt`` pins.
+    peer: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is measured, by whom, and which figure is compared."""
+
+    name: str
+    about: str
+    contenders: tuple[Contender, ...]
+    #: Figure that the medians and the ratios are of, and whether more of it is better.
+    figure: str = "rate"
+    more_is_better: bool = True
+    repeats: int = 3
+
+
+def works(*, scale: float) -> list[Work]:
+    """Every work; *scale* 1 is the full size."""
+
+    def sized(count: int) -> str:
+        return str(max(50, int(count * scale)))
+
+    def batch(size: int, model_ms: str) -> tuple[Contender, ...]:
+        options = ("--records", sized(size), "--model-ms", model_ms)
+        names = ("limner", "multiprocessing", "limit: loop to Parquet", "limit: loop to SQLite")
+        return tuple(Contender(name=name, script="batch.py", options=("--who", name, *options)) for name in names)
+
+    def change(size: int, stages: str) -> tuple[Contender, ...]:
+        options = ("--records", sized(size), "--stages", stages)
+        names = ("limner", "limit")
+        return tuple(Contender(name=name, script="change.py", options=("--who", name, *options)) for name in names)
+
+    durable = ("--records", sized(20_000))
+    return [
+        Work(
+            name="A",
+            about="durable pipeline: records through two tiny stages, results stored, fsync on; records/s",
+            contenders=(
+                Contender(name="limner", script="pipeline.py", options=("--who", "limner", *durable)),
+                Contender(name="huey", script="pipeline.py", options=("--who", "huey", *durable), peer="huey"),
+                Contender(name="limit", script="pipeline.py", options=("--who", "limit", *durable)),
+            ),
+        ),
+        Work(
+            name="B, tiny model",
+            about="batch inference: 16 floats a record from Parquet, every result stored, start included; records/s",
+            contenders=batch(200_000, "0"),
+            repeats=2,
+        ),
+        Work(
+            name="B, 10 ms a batch",
+            about="the same with a model that takes 10 ms for a batch of 1,000; records/s",
+            contenders=batch(200_000, "10"),
+            repeats=1,
+        ),
+        Work(
+            name="F",
+            about="a new version of the last of three stages; records/s of the run that follows",
+            contenders=change(100_000, "3"),
+            figure="change_rate",
+            repeats=1,
+        ),
+        Work(
+            name="F, nothing changed",
+            about="a run with nothing to do over one stage; seconds",
+            contenders=change(1_000_000, "1"),
+            figure="noop_s",
+            more_is_better=False,
+            repeats=1,
+        ),
+        Work(
+            name="H",
+            about="a plain install in a new environment; megabytes of its packages",
+            contenders=(Contender(name="limner", script="footprint.py"),),
+            figure="megabytes",
+            more_is_better=False,
+            repeats=1,
+        ),
+    ]
+
+
+def environment(peer: str) -> Path:
+    """The Python of a peer's own environment, made from its pinned list if it is not there."""
+    place = HERE / f".env-{peer}"
+    python = place / "bin" / "python"
+    pinned = HERE / "peers" / f"{peer}.txt"
+    uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
+    if not python.exists():
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), "-r", str(pinned)], check=True)
+    return python
+
+
+def measure(contender: Contender, *, folder: Path) -> dict[str, object]:
+    """The figures of one run of a contender."""
+    python = str(environment(contender.peer)) if contender.peer else sys.executable
+    command = [python, str(HERE / contender.script), *contender.options]
+    told = subprocess.run(command, check=True, cwd=folder, stdout=subprocess.PIPE, text=True).stdout
+    figures: dict[str, object] = json.loads(told.strip().splitlines()[-1])
+    return figures
+
+
+def alternating(work: Work, *, folder: Path, repeats: int | None) -> Iterator[tuple[str, dict[str, object]]]:
+    """Every contender in turn, again and again, so that a slow minute of the machine hits all of them."""
+    for _ in range(min(work.repeats, repeats or work.repeats)):
+        for contender in work.contenders:
+            print(f"{work.name}: {contender.name}", file=sys.stderr, flush=True)
+            yield contender.name, measure(contender, folder=folder)
+
+
+def machine(folder: Path) -> dict[str, object]:
+    """What it was measured on."""
+    told = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    model = next((line.partition(":")[2].strip() for line in told.splitlines() if line.startswith("model name")), "")
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True)
+    return {
+        "processor": model or platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "fsync_ms": round(fsync_ms(folder), 3),
+        "load_before": round(os.getloadavg()[0], 2),
+        "commit": commit.stdout.strip(),
+        "peers": {list_.stem: list_.read_text().split() for list_ in sorted((HERE / "peers").glob("*.txt"))},
+    }
+
+
+def fsync_ms(folder: Path) -> float:
+    """Median milliseconds until four kilobytes are on the disk."""
+    took = []
+    with (folder / "fsync.bin").open("wb") as file:
+        for _ in range(50):
+            began = time.perf_counter()
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+            took.append(1e3 * (time.perf_counter() - began))
+    return statistics.median(took)
+
+
+def main() -> None:
+    """Measure what was asked for and write it down."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="Share of the full size.")
+    parser.add_argument("--repeats", type=int, help="At most so often; by default as each work says.")
+    parser.add_argument("--only", nargs="*", metavar="WORK", help="Only works whose names begin so.")
+    parser.add_argument("--into", type=Path, default=HERE, help="Folder of RESULTS.md and results.json.")
+    asked = parser.parse_args()
+    found: list[Mapping[str, object]] = []
+    with TemporaryDirectory(prefix=".bench-", dir=HERE) as place:
+        about = machine(Path(place))
+        for work in works(scale=asked.scale):
+            if asked.only and not work.name.startswith(tuple(asked.only)):
+                continue
+            runs: dict[str, list[dict[str, object]]] = {contender.name: [] for contender in work.contenders}
+            for name, figures in alternating(work, folder=Path(place), repeats=asked.repeats):
+                runs[name].append(figures)
+            found.append({**{k: v for k, v in asdict(work).items() if k != "contenders"}, "runs": runs})
+    about["load_after"] = round(os.getloadavg()[0], 2)
+    write_report(asked.into, machine=about, works=found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Every benchmark runs on a small size and counts real results; how fast they are is not a matter of a test."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def bench(repository: Path, tmp_path: Path) -> "Bench":
+    """The benchmarks, run in an empty folder."""
+    return Bench(repository / "bench", tmp_path)
+
+
+class Bench:
+    """Runs scripts."""
+
+    def __init__(self, scripts: Path, folder: Path) -> None:
+        self._scripts = scripts
+        self.folder = folder
+
+    def run(self, script: str, *options: str) -> str:
+        """What it printed."""
+        command = [sys.executable, str(self._scripts / script), *options]
+        return subprocess.run(command, cwd=self.folder, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def figures(self, script: str, *options: str) -> dict[str, Any]:
+        """The JSON object that it printed."""
+        told: dict[str, Any] = json.loads(self.run(script, *options))
+        return told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["limner", "limit"])
+def test_a_durable_pipeline_stores_two_results_a_record(bench: Bench, who: str) -> None:
+    """Work A ends with a stored result of each stage for each record."""
+    figures = bench.figures("pipeline.py", "--who", who, "--records", "300")
+    assert (figures["work"], figures["who"], figures["size"], figures["results"]) == ("A", who, 300, 600)
+    assert figures["rate"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["limner", "multiprocessing", "limit: loop to Parquet", "limit: loop to SQLite"])
+def test_batch_inference_has_a_result_for_each_record(bench: Bench, who: str) -> None:
+    """Work B ends with a score for each record, whoever computes it."""
+    figures = bench.figures("batch.py", "--who", who, "--records", "1050", "--batch", "100", "--model-ms", "1")
+    assert (figures["work"], figures["who"], figures["results"]) == ("B", who, 1050)
+    assert figures["peak_rss_mb"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["limner", "limit"])
+def test_a_changed_stage_is_the_only_one_that_runs(bench: Bench, who: str) -> None:
+    """Work F infers each record once for the new version, and nothing where nothing changed."""
+    figures = bench.figures("change.py", "--who", who, "--records", "300")
+    assert figures["change_inferred"] == 300
+    if who == "limner":
+        assert figures["filled"] == 900
+        assert (figures["noop_inferred"], figures["noop_with_source_inferred"]) == (0, 0)
+
+
+@pytest.mark.slow
+def test_the_footprint_is_that_of_an_environment(bench: Bench) -> None:
+    """Work H counts packages and their size, starts the command, and gets to a first result."""
+    figures = bench.figures("footprint.py", "--here", "--times", "1")
+    assert figures["first_results"] == 1
+    assert figures["packages"] > 10
+    assert figures["megabytes"] > 10
+
+
+@pytest.mark.slow
+def test_the_runner_writes_a_table_with_ratios(bench: Bench) -> None:
+    """A small run of one work ends in a table that names the machine, and in all figures as JSON."""
+    # when
+    bench.run("run.py", "--scale", "0.002", "--repeats", "1", "--only", "F", "--into", str(bench.folder))
+
+    # then
+    table = (bench.folder / "RESULTS.md").read_text()
+    assert "## F: a new version" in table
+    assert "| limit |" in table
+    assert " cores, " in table
+    (changed, nothing) = json.loads((bench.folder / "results.json").read_text())["works"]
+    assert changed["runs"]["limner"][0]["change_inferred"] == 200
+    assert nothing["runs"]["limner"][0]["noop_inferred"] == 0
