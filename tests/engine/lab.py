@@ -164,8 +164,20 @@ class Lab:
         """Step and work until nothing moves."""
         for _ in range(rounds):
             if not self.step() and not self.work():
+                if self.waits():
+                    self.lapse()
+                    continue
                 return
         raise AssertionError("the engine never comes to rest")
+
+    def lapse(self) -> None:
+        """Time passes until every lease has run out and every retry is due."""
+        self.clock.move(self._lease + timedelta(seconds=130))
+
+    def waits(self) -> bool:
+        """Whether a task waits for a lease to run out or for its retry."""
+        with self.store.reading() as tx:
+            return bool(tx.tasks.open_of())
 
     def topics(self) -> list[str]:
         """The topics of all nodes at work."""
@@ -207,6 +219,10 @@ class Lab:
         before, self._inferred = self._inferred, now
         fresh = {key: count - before.get(key, 0) for key, count in now.items()}
         return {key.partition(".")[2].removesuffix("/default"): n for key, n in fresh.items() if n > 0}
+
+    def forget(self) -> None:
+        """Count what is inferred from here on; a restart brings a new worker."""
+        self._inferred = {}
 
     def results(
         self, stage: str, *, collection: str = "things", choices: Choices | None = None, pipeline: str | None = None
