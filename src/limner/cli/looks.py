@@ -9,9 +9,10 @@ import typer
 from limner.cli.options import AsJson, CollectionName
 from limner.cli.output import document, moment, patience, say, span, table
 from limner.cli.root import SOME_FAILED
-from limner.cli.session import opened
+from limner.cli.session import interruptible, opened
 
 if TYPE_CHECKING:
+    from limner.app.auditing import Audit
     from limner.app.looking import JobStatus, Origin, Why
 
 #: Ids of a gap that are shown; the JSON document holds all that the audit kept.
@@ -113,31 +114,47 @@ def audit(
     pipeline: Annotated[
         str | None, typer.Argument(metavar="PIPELINE", help="A pipeline; all that were run here if not given.")
     ] = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what is found.")] = False,
+    source: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Compare with this source too: a folder or a file.")
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended by itself.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """What is missing between records, results and index. Exit status 1 where anything is."""
     with opened(ctx) as app:
-        names = [pipeline] if pipeline else [one.pipeline for one in app.status()]
+        names = [pipeline] if pipeline else [one.pipeline for one in app.status() if one.counts.records]
         found = {}
         for name in names:
-            with patience(f"Auditing {name}"):
-                found[name] = app.audit(name, repair=repair)
+            with interruptible(ctx), patience(f"Auditing {name}"):
+                found[name] = app.audit(name, repair=repair, source=source)
+    clean = all(one.clean for one in found.values())
     if as_json:
-        clean = all(one.clean for one in found.values())
-        document(
-            {"clean": clean, "pipelines": {name: {"clean": a.clean, "classes": a.classes} for name, a in found.items()}}
-        )
+        document({"clean": clean, "pipelines": {name: _counted(one) for name, one in found.items()}})
     else:
         for name, one in found.items():
             say(f"{name}: {'nothing is missing' if one.clean else 'not whole'}")
             gaps = [(kind, gap.count, ", ".join(gap.ids[:_SHOWN])) for kind, gap in one.classes.items() if gap.count]
             if gaps:
                 table(("class", "records", "for example"), gaps)
-            if not one.clean and not repair:
-                say(f"Mend it: limner audit {name} --repair")
-    if not all(one.clean for one in found.values()):
+            if not one.clean:
+                say(_mended(name, one, repaired=repair))
+    if not clean:
         raise typer.Exit(SOME_FAILED)
+
+
+def _counted(found: "Audit") -> dict[str, object]:
+    return {"clean": found.clean, "records": found.records, "classes": found.classes}
+
+
+def _mended(name: str, found: "Audit", *, repaired: bool) -> str:
+    """What mends the gaps that were found."""
+    if found.classes["failed"].count and (repaired or found.classes["failed"].count == _gaps(found)):
+        return "Try what failed again: limner retry --failed"
+    return "It could not be mended by itself." if repaired else f"Mend it: limner audit {name} --repair"
+
+
+def _gaps(found: "Audit") -> int:
+    return sum(gap.count for kind, gap in found.classes.items() if kind != "skipped")
 
 
 def _one_job(ctx: typer.Context, job: str, *, events: bool, limit: int, as_json: bool) -> None:

@@ -155,7 +155,7 @@ def train(
     sample: Annotated[
         int | None, typer.Option(min=1, metavar="NUMBER", help="Train on so many, drawn by the seed.")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", help="The same seed and samples give the same model.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="The same seed and samples give the same model.")] = 1,
     parameters: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the trainer; several times.")
     ] = None,

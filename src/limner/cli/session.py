@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from limner.cli.root import Stopped, typed
+
 if TYPE_CHECKING:
     from limner.app.app import App
 
@@ -34,6 +36,18 @@ def opened(ctx: typer.Context) -> Iterator["App"]:
     configure(project.path(".limner/limner.log"))
     with App(project) as app:
         yield app
+
+
+@contextmanager
+def interruptible(ctx: typer.Context) -> Iterator[None]:
+    """Turn Ctrl-C within a run into a sentence that says how to go on."""
+    from limner.app.running import Interrupted
+
+    try:
+        yield
+    except Interrupted as interrupted:
+        told = f"Stopped; what {interrupted.job} finished is stored. The same command goes on:\n{typed(ctx)}"
+        raise Stopped(told) from None
 
 
 def session_of(ctx: typer.Context) -> Session:

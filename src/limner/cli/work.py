@@ -1,8 +1,7 @@
 """Verbs that work: run, plan, retry, cancel."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,8 +9,8 @@ import typer
 from limner.cli.options import AsJson, Choose, Full, Ids, PipelineName, ShapeName, Since, Until, choices_of, many
 from limner.cli.output import document, patience, say, span, table
 from limner.cli.progress import Bar
-from limner.cli.root import SOME_FAILED, Stopped, typed
-from limner.cli.session import opened
+from limner.cli.root import SOME_FAILED
+from limner.cli.session import interruptible, opened
 from limner.errors import NotFound
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def run(
 
     chosen, between = choices_of(choose), window(since=since, until=until)
     with opened(ctx) as app:
-        with _interruptible(ctx), Bar(pipeline) as bar:
+        with interruptible(ctx), Bar(pipeline) as bar:
             summary = app.run(
                 pipeline,
                 sources,
@@ -81,7 +80,7 @@ def retry(
     """Try failed and cancelled records of a job again."""
     with opened(ctx) as app:
         chosen = job or _newest_with_failures(app, cancelled=not failed)
-        with _interruptible(ctx), Bar(chosen) as bar:
+        with interruptible(ctx), Bar(chosen) as bar:
             summary = app.retry(chosen, cancelled=not failed, progress=bar)
         _end(app, summary, title=chosen, as_json=as_json)
 
@@ -121,18 +120,6 @@ def plan(
         document({"stages": stages, "records": found.records, "downloads": found.downloads, "waiting": found.waiting})
         return
     _tell_plan(found)
-
-
-@contextmanager
-def _interruptible(ctx: typer.Context) -> Iterator[None]:
-    """Turn Ctrl-C within a run into a sentence that says how to go on."""
-    from limner.app.running import Interrupted
-
-    try:
-        yield
-    except Interrupted as interrupted:
-        told = f"Stopped; what {interrupted.job} finished is stored. The same command goes on:\n{typed(ctx)}"
-        raise Stopped(told) from None
 
 
 def _newest_with_failures(app: "App", *, cancelled: bool) -> str:
