@@ -186,6 +186,17 @@ def test_plan_says_what_is_stale_and_why(project: Path) -> None:
     assert not (project / "calls").exists()
 
 
+def test_plan_is_narrowed_as_a_run_is(worked: Path) -> None:
+    """A plan takes the scopes of a run, and one that holds no record is refused."""
+    # when
+    some = limner("plan", "words", "--full", "--ids", "w/one.txt", "--since", "1970-01-01", "--json", project=worked)
+    none = limner("plan", "words", "--until", "1969-12-31", "--json", project=worked)
+
+    # then
+    assert (some.status, some.document()["stages"]["shout"]["stale"]) == (0, 0)
+    assert (none.status, none.out) == (2, "")
+
+
 def test_plan_for_a_person_says_that_all_is_current(worked: Path) -> None:
     """Where nothing is stale, a plan says so in a line."""
     assert limner("plan", "words", project=worked).out == "words: 3 records, all of it current.\n"

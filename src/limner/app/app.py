@@ -90,17 +90,24 @@ class App(Parts):
         pipeline: str,
         *,
         ids: Sequence[str] | None = None,
+        since: int | None = None,
+        until: int | None = None,
         full: bool = False,
         choices: Mapping[str, Sequence[str]] | None = None,
     ) -> Plan:
-        """What a run of the stored records would do, why, how much of it and about how long; runs nothing."""
+        """
+        What a run of the stored records would do, why, how much of it and about how long; runs nothing.
+
+        Raises:
+            UsageError: the scope is empty, or something named does not exist.
+        """
         declared = self.pipeline(pipeline)
         engine = self.engine(pipeline)
         now = self.now(engine, declared.name, choices or {})
         cache = self.cache()
         with self.store.reading() as tx:
             view = engine.view(tx, declared.name, lists(choices))
-            only = None if ids is None else [looking.find_record(tx, declared.collection, i).pk for i in ids]
+            only = looking.keys_in_scope(tx, declared.collection, ids=ids, since=since, until=until)
             return estimate(
                 tx,
                 view,

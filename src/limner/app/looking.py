@@ -13,7 +13,7 @@ from limner.domain.records import ExportRow, Provenance, RecordIn
 from limner.domain.tasks import Status
 from limner.domain.values import Value, decode
 from limner.engine.views import View
-from limner.errors import NotFound
+from limner.errors import NotFound, UsageError
 from limner.store.ledger import standing
 from limner.store.nodes import StoredNode, StoredVersion
 from limner.store.records import RecordState, StoredRecord
@@ -261,6 +261,37 @@ def find_record(tx: Transaction, collection: str, identity: str) -> StoredRecord
     if identity not in found:
         raise NotFound(f"{collection} has no record {identity}.")
     return tx.records.load(list(found.values()))[found[identity]]
+
+
+def keys_in_scope(
+    tx: Transaction, collection: str, *, ids: Sequence[str] | None, since: int | None, until: int | None
+) -> list[int] | None:
+    """
+    The keys of the stored records that are named or whose source version lies in the window; None for all.
+
+    Raises:
+        UsageError: there is none, or one that is named does not exist.
+    """
+    if ids is None and since is None and until is None:
+        return None
+    found = None if ids is None else [find_record(tx, collection, identity).pk for identity in ids]
+    if since is not None or until is not None:
+        within = _keys_within(tx, collection, since=since, until=until)
+        found = within if found is None else sorted(set(found).intersection(within))
+    if not found:
+        raise UsageError("No record lies in the scope that was asked for (--ids, --since, --until).")
+    return found
+
+
+def _keys_within(tx: Transaction, collection: str, *, since: int | None, until: int | None) -> list[int]:
+    key = tx.records.find_collection(collection)
+    found: list[int] = []
+    while key is not None:
+        page = tx.records.window(key, since=since, until=until, after=found[-1] if found else 0, limit=_PAGE)
+        if not page:
+            break
+        found += page
+    return found
 
 
 def _origin(result: StoredResult, node: StoredNode, stored: StoredVersion, log: Sequence[FailedAttempt]) -> Origin:

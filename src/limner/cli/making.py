@@ -121,7 +121,6 @@ def demo(
     ctx.obj = Session(place, options={})
     with opened(ctx) as app:
         show(app, say)
-    say("", f"It all lies in {place}; look around: cd {place}")
 
 
 def _system(ctx: typer.Context, name: str) -> "System":

@@ -104,14 +104,18 @@ def plan(
     ctx: typer.Context,
     pipeline: PipelineName,
     ids: Ids = None,
+    since: Since = None,
+    until: Until = None,
     full: Full = False,
     choose: Choose = None,
     as_json: AsJson = False,
 ) -> None:
     """What a run would recompute, and why. How many records, and about how long; runs nothing."""
-    chosen, only = choices_of(choose), many(ids, option="--ids")
+    from limner.sources.times import window
+
+    chosen, only, between = choices_of(choose), many(ids, option="--ids"), window(since=since, until=until)
     with opened(ctx) as app, patience(f"Planning {pipeline}"):
-        found = app.plan(pipeline, ids=only, full=full, choices=chosen)
+        found = app.plan(pipeline, ids=only, since=between.since, until=between.until, full=full, choices=chosen)
     if as_json:
         stages = {
             name: {"stale": s.stale, "reasons": s.reasons, "seconds": s.seconds, "possible": s.possible}
