@@ -7,11 +7,11 @@ from msgspec import msgpack
 
 from limner.bus.memory import MemoryBus
 from limner.clock import MovedClock
-from limner.domain.assessment import assess, assess_group
 from limner.domain.failures import Failure
+from limner.domain.groups import assess_group
 from limner.domain.jobs import Counts, Fate, Job
 from limner.domain.pipelines import Pipeline, Stage, StageKind
-from limner.domain.records import RecordIn, SetAside
+from limner.domain.records import RecordIn, RecordKey, SetAside
 from limner.domain.tasks import ANSWERS, Answer, Outcome, Status, Task, decode_task, encode_message
 from limner.domain.values import Value, decode, encode, value_digest
 from limner.domain.versions import Description, version_of
@@ -19,7 +19,7 @@ from limner.engine.engine import Engine
 from limner.engine.estimate import Plan, estimate
 from limner.engine.groups import groups_of
 from limner.engine.passes import activate, retire_undeclared, stale_nodes
-from limner.engine.subjects import load
+from limner.engine.planner import assess_records
 from limner.store.connect import connect_store
 from limner.store.ledger import standing
 from limner.store.results import StoredResult
@@ -34,10 +34,25 @@ def toy(name: str) -> str:
     return f"tests.engine.toys:{name}"
 
 
-def record(identity: str, collection: str = "things", **fields: Value) -> RecordIn:
-    """A record; ``revision``, ``source_version`` and ``parent`` are not fields."""
-    special = {key: fields.pop(key) for key in ("revision", "source_version", "parent") if key in fields}
-    return RecordIn(collection=collection, id=identity, fields=fields, **special)
+def record(
+    identity: str,
+    collection: str = "things",
+    *,
+    fields: Mapping[str, Value] | None = None,
+    revision: str | None = None,
+    source_version: int | None = None,
+    parent: RecordKey | None = None,
+    **more: Value,
+) -> RecordIn:
+    """A record, its fields by keyword or as a mapping."""
+    return RecordIn(
+        collection=collection,
+        id=identity,
+        fields={**(fields or {}), **more},
+        revision=revision,
+        source_version=source_version,
+        parent=parent,
+    )
 
 
 class Lab:
@@ -257,24 +272,21 @@ class Lab:
         found = []
         with self.store.transaction() as tx:
             view = self.engine.view(tx, self._name(pipeline), {})
-            for collection in view.collections.values():
+            for name, collection in view.collections.items():
                 keys = tx.records.page(collection, limit=10_000, stubs=True)
-                loaded = load(tx, view, keys)
-                for key, subject in loaded.subjects.items():
-                    verdicts: dict[int, object] = {}
-                    for node in view.over(collection):
-                        held, parents = loaded.of(key), loaded.of_parent(key)
-                        verdict = assess(node, subject, held=held, parent_held=parents, verdicts=verdicts)  # type: ignore[arg-type]  # filled below
-                        verdicts[node.pk] = verdict
-                        if verdict.status is None or verdict.kind:
-                            found.append(f"{node.stage.name} of {loaded.records[key].id}: {verdict}")
+                fresh = assess_records(tx, view, collection, keys)
+                verdicts = [
+                    (node, key, verdicts[node.pk])
+                    for node in view.over(collection)
+                    for key, verdicts in fresh.verdicts.items()
+                ]
                 for node in view.gathers:
-                    if view.collections[node.collection] == collection:
-                        for holder, group in groups_of(tx, view, node, keys).items():
-                            mine = loaded.of(holder).get(node.pk)
-                            verdict = assess_group(node, group.members, mine=mine, complete=group.complete)
-                            if verdict.kind:
-                                found.append(f"{node.stage.name} of {loaded.records[holder].id}: {verdict}")
+                    groups = groups_of(tx, view, node, keys) if node.collection == name else {}
+                    for holder, group in groups.items():
+                        mine = fresh.loaded.of(holder).get(node.pk)
+                        verdict = assess_group(node, group.members, mine=mine, complete=group.complete)
+                        verdicts.append((node, holder, verdict))
+                found += [f"{n.stage.name} of {fresh.loaded.records[k].id}: {v}" for n, k, v in verdicts if v.kind]
         return found
 
     def _enter_stored(self, name: str, ways: dict[str, list[str]], job: str, ids: Sequence[str] | None) -> None:

@@ -167,9 +167,7 @@ def of_parent(*, salt: int = 0, least: int = 100) -> Pipeline:
         stages=[
             limner.Stage("weigh", toy("Picky"), reads={"x": "weight"}, params={"salt": salt, "least": least}),
             limner.Stage("heavy", toy("Linear"), reads={"x": "weigh.value"}),
-            limner.Stage(
-                "split", toy("Split"), kind="expand", of="parts", identity=["name"], reads={"parts": "parts"}
-            ),
+            limner.Stage("split", toy("Split"), kind="expand", of="parts", identity=["name"], reads={"parts": "parts"}),
             limner.Stage("part", toy("Linear"), over="parts", reads={"x": "n", "y": "parent.heavy.value"}),
             limner.Stage("last", toy("Linear"), over="parts", reads={"x": limner.optional("part.value")}),
         ],

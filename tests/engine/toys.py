@@ -117,3 +117,11 @@ class Letters:
     def infer(self, x: list[str]) -> list[list[dict[str, object]]]:
         """The children of each record."""
         return [[{"at": at, "letter": letter} for at, letter in enumerate(one)] for one in x]
+
+
+class Total:
+    """The sum of a list of numbers."""
+
+    def infer(self, given: list[list[int]]) -> list[dict[str, int]]:
+        """One value for each list."""
+        return [{"value": sum(one)} for one in given]

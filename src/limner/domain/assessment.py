@@ -12,6 +12,9 @@ from limner.domain.reads import Comparison, Condition, Read
 from limner.domain.tasks import Status
 from limner.domain.values import Value, at_path, decode, encode
 
+#: MessagePack's nil: what an optional read adds where there is nothing.
+NIL = b"\xc0"
+
 
 class Kind(IntEnum):
     """What is to be done about one stage of one record."""
@@ -51,7 +54,7 @@ class Verdict(Struct, frozen=True, array_like=True):
     reason: str = ""
 
 
-_WAITING = Verdict(Kind.WAITING)
+WAITING = Verdict(Kind.WAITING)
 
 
 class Subject:
@@ -194,7 +197,7 @@ def assess(
     if node.only_reads is not None:
         above = verdicts.get(node.only_reads)
         if above is None or above.kind is Kind.READY or above.kind is Kind.WAITING:
-            return _WAITING
+            return WAITING
         if above.kind is Kind.SETTLED and above.status is Status.DONE:
             return _compare(node, digest((node.spec, held[node.only_reads].value_digest)), held)
     elif memo is not None and node.own_fields_only:
@@ -218,16 +221,16 @@ def _assess_fully(
     for source in node.sources:
         found = _read(source, subject, held=held, parent_held=parent_held, verdicts=verdicts)
         if isinstance(found, Verdict):
-            return _settle(node, found, held)
+            return settle(node, found, held)
         parts.append(found)
     for condition, source in node.conditions:
         found = _read(source, subject, held=held, parent_held=parent_held, verdicts=verdicts)
         if isinstance(found, Verdict):
-            return _settle(node, found, held)
+            return settle(node, found, held)
         parts.append(found)
         if not holds(condition, _value(source, subject, held=held, parent_held=parent_held)):
             asked = digest([*parts, condition.reason.encode()])
-            return _settle(node, Verdict(Kind.SKIP, asked, Status.SKIPPED, condition.reason), held)
+            return settle(node, Verdict(Kind.SKIP, asked, Status.SKIPPED, condition.reason), held)
     asked = digest(parts)
     if memo is not None and node.own_fields_only:
         memo.put(node, subject, asked)
@@ -242,7 +245,7 @@ def _compare(node: Node, asked: bytes, held: Mapping[int, Held]) -> Verdict:
     return Verdict(Kind.READY, asked)
 
 
-def _settle(node: Node, found: Verdict, held: Mapping[int, Held]) -> Verdict:
+def settle(node: Node, found: Verdict, held: Mapping[int, Held]) -> Verdict:
     """A decision that needs no inferring is settled once the store holds it."""
     if found.kind in (Kind.WAITING, Kind.UNAVAILABLE):
         return found
@@ -264,18 +267,18 @@ def _read(
     """The part of the asked digest that one read adds, or why the node cannot be run."""
     if source.node is not None:
         if source.of_parent and subject.parent is None:
-            return b"\xc0" if source.read.optional else _absent(source.read)
+            return NIL if source.read.optional else _absent(source.read)
         return _read_result(source, held=held, parent_held=parent_held, verdicts=verdicts)
     owner = subject.parent if source.of_parent else subject
-    value = None if owner is None else _at(owner.fields, source.path)
+    value = None if owner is None else field_at(owner.fields, source.path)
     if value is None or (source.read.file and value == ""):
         if source.read.optional:
-            return b"\xc0"
+            return NIL
         return _absent(source.read)
     if source.read.file is None:
         return encode(value)
     assert owner is not None
-    checksum = _at(owner.fields, source.checksum) if source.checksum else None
+    checksum = field_at(owner.fields, source.checksum) if source.checksum else None
     return encode([value, checksum]) + owner.revision
 
 
@@ -295,12 +298,12 @@ def _read_result(
     if source.of_parent:
         mine = parent_held.get(source.node)
         if mine is None:
-            return _WAITING
+            return WAITING
         status, asked = mine.status, mine.asked
     else:
         verdict = verdicts.get(source.node)
         if verdict is None or verdict.kind in (Kind.READY, Kind.WAITING):
-            return _WAITING
+            return WAITING
         if verdict.kind is Kind.UNAVAILABLE:
             return Verdict(Kind.UNAVAILABLE)
         mine = held.get(source.node)
@@ -308,13 +311,13 @@ def _read_result(
     if status is Status.DONE and mine is not None:
         return mine.value_digest
     if source.read.optional:
-        return b"\xc0"
+        return NIL
     if status is Status.SKIPPED:
-        return Verdict(Kind.SKIP, asked, Status.SKIPPED, f"upstream {_stage_read(source)} skipped")
-    return Verdict(Kind.UPSTREAM_FAILED, asked, Status.FAILED, _stage_read(source))
+        return Verdict(Kind.SKIP, asked, Status.SKIPPED, f"upstream {stage_read(source)} skipped")
+    return Verdict(Kind.UPSTREAM_FAILED, asked, Status.FAILED, stage_read(source))
 
 
-def _stage_read(source: Source) -> str:
+def stage_read(source: Source) -> str:
     """The stage that a read names."""
     return source.read.path.removeprefix("parent.").split(".")[0]
 
@@ -323,14 +326,14 @@ def _value(source: Source, subject: Subject, *, held: Mapping[int, Held], parent
     """The value that a condition compares."""
     if source.node is None:
         owner = subject.parent if source.of_parent else subject
-        return None if owner is None else _at(owner.fields, source.path)
+        return None if owner is None else field_at(owner.fields, source.path)
     mine = (parent_held if source.of_parent else held).get(source.node)
     if mine is None or mine.status is not Status.DONE or not mine.value:
         return None
     return at_path(decode(mine.value), source.path)
 
 
-def _at(fields: Mapping[str, Value], path: tuple[str, ...]) -> Value:
+def field_at(fields: Mapping[str, Value], path: tuple[str, ...]) -> Value:
     """The field at *path*; a key that holds the dots itself wins."""
     if len(path) == 1:
         return fields.get(path[0])
@@ -371,63 +374,6 @@ def _ordered(compare: Comparison, value: Value, wanted: Value) -> bool:
 
 def _list(value: Value) -> Sequence[Value]:
     return value if isinstance(value, list) else [value]
-
-
-class Member(Struct, frozen=True):
-    """One member of a group, as a gather sees it."""
-
-    pk: int
-    #: Its place among the members: the order field, then the id.
-    place: tuple[Value, ...]
-    #: What the nodes that the gather reads say, by node.
-    verdicts: Mapping[int, Verdict]
-    held: Mapping[int, Held]
-    fields: Mapping[str, Value]
-
-
-def assess_group(node: Node, members: Sequence[Member], *, mine: Held | None, complete: bool) -> Verdict:
-    """
-    What is to be done about a gather for one holder whose live *members* are given in order.
-
-    *complete* is false while an expansion that makes members is open. Members that failed or were skipped are left
-    out, or fail the group where the stage says ``missing="fail"``.
-    """
-    if node.version is None:
-        return Verdict(Kind.UNAVAILABLE)
-    if not complete:
-        return Verdict(Kind.WAITING)
-    parts = [node.spec]
-    for member in members:
-        for source in node.sources:
-            found = _member_part(source, member)
-            if found is None:
-                return _WAITING
-            if not found and node.stage.missing == "fail":
-                return _settle(
-                    node,
-                    Verdict(Kind.UPSTREAM_FAILED, digest(parts), Status.FAILED, _stage_read(source)),
-                    {node.pk: mine} if mine else {},
-                )
-            parts.append(found)
-        parts.append(str(member.pk).encode())
-    asked = digest(parts)
-    if not members:
-        return _settle(node, Verdict(Kind.SKIP, asked, Status.SKIPPED, "no_members"), {node.pk: mine} if mine else {})
-    if mine is not None and mine.asked == asked:
-        return Verdict(Kind.SETTLED, asked, mine.status)
-    return Verdict(Kind.READY, asked)
-
-
-def _member_part(source: Source, member: Member) -> bytes | None:
-    """What one member adds to a gather's digest; empty where it is missing, None while it is open."""
-    if source.node is None:
-        value = _at(member.fields, source.path)
-        return b"" if value is None else encode(value)
-    verdict = member.verdicts.get(source.node)
-    if verdict is None or verdict.kind in (Kind.READY, Kind.WAITING):
-        return None
-    found = member.held.get(source.node)
-    return found.value_digest if found is not None and found.status is Status.DONE else b""
 
 
 def outcome(verdicts: Mapping[int, Verdict], nodes: Sequence[Node]) -> Status | None:

@@ -265,6 +265,8 @@ def _check_stage(stage: Stage) -> None:
         and not (stage.of and stage.by),
         "needs missing='run' or 'fail'": stage.missing not in ("run", "fail"),
         "gathers, which goes without when=": stage.kind is StageKind.GATHER and bool(stage.when),
+        "gathers, so it reads values of its members, and no files or parents": stage.kind is StageKind.GATHER
+        and any(read.file or read.path.startswith("parent.") for read in stage.reads.values()),
     }
     for problem, found in problems.items():
         if found:

@@ -62,14 +62,19 @@ class Collected(Struct, kw_only=True):
                     retried.setdefault(again, []).append(key)
                     continue
                 counts[Status.FAILED] += 1
+                self._expands(task, node, key, before=1)
             else:
                 counts[outcome.status] += 1
-                if node.stage.kind is StageKind.EXPAND and outcome.status is Status.DONE:
-                    self.expanded.setdefault(task.node, {})[key] = len(self.rows)
+                self._expands(task, node, key)
                 self.rows.append(_row(task, key, outcome, asked))
             touched.add(key)
         self._retry(task, retried)
         self._count(task, answer, counts, remaining)
+
+    def _expands(self, task: StoredTask, node: Node, key: int, *, before: int = 0) -> None:
+        """Remember where the row of an expansion stands: the next one, or the one *before*."""
+        if node.stage.kind is StageKind.EXPAND:
+            self.expanded.setdefault(task.node, {})[key] = len(self.rows) - before
 
     def _failed(
         self, task: StoredTask, node: Node, answer: Answer, key: int, asked: bytes, outcome: Outcome

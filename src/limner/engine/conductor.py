@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from limner.clock import Clock
 from limner.domain.assessment import Node
-from limner.domain.tasks import Answer
+from limner.domain.tasks import Answer, Status
 from limner.engine.answers import Collected
 from limner.engine.children import journal_children, plan_children
-from limner.engine.expansion import Expanded, expand
+from limner.engine.expansion import NO_CHILDREN, Expanded, expand
 from limner.engine.groups import plan_marked
 from limner.engine.marks import mark_touched
 from limner.engine.planner import Planner, fates_of_roots
@@ -68,11 +68,14 @@ class Conductor:
         made: dict[int, Expanded] = {}
         for pk, positions in collected.expanded.items():
             view = next(scope.view for scope in scopes if scope.view.node(pk) is not None)
-            answers = {key: collected.rows[position][9] for key, position in positions.items()}
-            made[pk] = expanded = expand(tx, view, nodes[pk], answers)
+            rows = {key: collected.rows[position] for key, position in positions.items()}
+            answers = {key: row[9] if row[3] == Status.DONE else NO_CHILDREN for key, row in rows.items()}
+            served = {key for key, row in rows.items() if row[2] == nodes[pk].version}
+            made[pk] = expanded = expand(tx, view, nodes[pk], answers, served=served)
             for key, position in positions.items():
                 value, value_digest = expanded.values[key]
-                collected.rows[position] = (*collected.rows[position][:8], value_digest, value)
+                if rows[key][3] == Status.DONE:
+                    collected.rows[position] = (*rows[key][:8], value_digest, value)
             journal_children(tx, expanded, at=collected.now)
         return made
 

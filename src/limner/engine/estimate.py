@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct, field, structs
 
-from limner.domain.assessment import Kind, Node, assess_group
+from limner.domain.assessment import Kind, Node
+from limner.domain.groups import assess_group
 from limner.domain.jobs import Fate
 from limner.domain.pipelines import StageKind
 from limner.domain.tasks import FileRef

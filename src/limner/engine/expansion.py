@@ -1,6 +1,6 @@
 """Expansions: from an inferrer's list of children to records, and what becomes of those that vanished."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct, field
 
@@ -10,6 +10,9 @@ from limner.domain.values import Value, decode, encode
 from limner.engine.views import View
 from limner.store.records import Child
 from limner.store.store import Transaction
+
+#: What a record that failed or was skipped is taken to have.
+NO_CHILDREN = encode([])
 
 
 class Expanded(Struct, frozen=True, kw_only=True):
@@ -28,12 +31,15 @@ def child_id(parent: str, *, maker: str, identity: Sequence[object]) -> str:
     return digest([parent.encode(), maker.encode(), encode(list(identity))]).hex()[:16]
 
 
-def expand(tx: Transaction, view: View, node: Node, answers: Mapping[int, bytes]) -> Expanded:
+def expand(
+    tx: Transaction, view: View, node: Node, answers: Mapping[int, bytes], *, served: Collection[int] | None = None
+) -> Expanded:
     """
     Make the children that *answers* (encoded lists of fields, by parent) name; retire those that vanished.
 
     Children belong to the implementation that made them: another one never retires them. The value of the stage keeps
-    the children's fields, so that :func:`expand_again` can serve an earlier version.
+    the children's fields, so that :func:`expand_again` can serve an earlier version. Only the children of the parents
+    *served* (all if None) are made: the others' answers are of a version that is not served.
     """
     children: dict[str, Child] = {}
     values: dict[int, tuple[bytes, bytes]] = {}
@@ -42,10 +48,13 @@ def expand(tx: Transaction, view: View, node: Node, answers: Mapping[int, bytes]
         parent = parents[key]
         made = decode(answer)
         mine = {child.id: child for child in _children(node, parent.id, key, parent.root or key, made)}
-        children |= mine
+        if served is None or key in served:
+            children |= mine
         covered = [part for child in mine.values() for part in (child.id.encode(), child.fields)]
         values[key] = (encode({"count": len(mine), "children": made}), digest(covered))
-    changed, retired = _make(tx, view, node, list(children.values()), parents=sorted(answers))
+    changed, retired = _make(
+        tx, view, node, list(children.values()), parents=sorted(answers if served is None else served)
+    )
     return Expanded(values=values, changed=changed, retired=retired)
 
 
@@ -54,7 +63,9 @@ def expand_again(tx: Transaction, view: View, node: Node, keys: Sequence[int]) -
     if node.version is None:
         return Expanded()
     stored = tx.results.values(keys, node=node.pk, version=node.version)
-    return expand(tx, view, node, {key: encode(children_of(decode(value))) for key, value in stored.items()})
+    answers = {key: encode(children_of(decode(value))) for key, value in stored.items()}
+    held = tx.results.held(keys, versions={node.pk: node.version})
+    return expand(tx, view, node, answers | {key: NO_CHILDREN for key in held if key not in stored})
 
 
 def children_of(value: Value) -> list[dict[str, Value]]:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from limner.domain.assessment import Held, Kind, Member, Node, Verdict, assess_group
+from limner.domain.assessment import Held, Kind, Node, Verdict, field_at
+from limner.domain.groups import Member, assess_group, present
 from limner.domain.tasks import Status
 from limner.domain.values import encode
 from limner.engine.inputs import NOTHING, Inputs, list_of, part_of
@@ -137,7 +138,8 @@ def group_inputs(tx: Transaction, view: View, node: Node, holders: Sequence[int]
         if verdict.kind is Kind.READY:
             asked[holder] = verdict.asked
     kept = [holder for holder in holders if holder in asked]
-    members = sorted({member.pk for holder in kept for member in groups[holder].members})
+    given = {holder: present(node, groups[holder].members) for holder in kept}
+    members = sorted({member.pk for holder in kept for member in given[holder]})
     columns: dict[str, list[bytes]] = {}
     for source in node.sources:
         version = view.versions.get(source.node) if source.node is not None else None
@@ -152,7 +154,7 @@ def group_inputs(tx: Transaction, view: View, node: Node, holders: Sequence[int]
                     part_of(stored.get(member.pk), source.path)
                     if source.node is not None
                     else _field(member, source.path)
-                    for member in groups[holder].members
+                    for member in given[holder]
                 ]
             )
             for holder in kept
@@ -168,7 +170,7 @@ def group_inputs(tx: Transaction, view: View, node: Node, holders: Sequence[int]
 
 
 def _field(member: Member, path: tuple[str, ...]) -> bytes:
-    value = member.fields.get(".".join(path))
+    value = field_at(member.fields, path)
     return NOTHING if value is None else encode(value)
 
 

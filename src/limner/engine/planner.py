@@ -10,7 +10,8 @@ from limner.domain.assessment import Held, Kind, Memo, Node, Verdict, assess, ou
 from limner.domain.failures import Failure, FailureCode
 from limner.domain.jobs import Fate
 from limner.domain.tasks import Status
-from limner.engine.marks import mark_touched
+from limner.engine.expansion import NO_CHILDREN, expand
+from limner.engine.marks import mark_gone, mark_touched
 from limner.engine.subjects import Loaded, load
 from limner.engine.views import View
 from limner.store.results import ResultRow, encode_failure
@@ -137,8 +138,19 @@ class Planner:
             said.setdefault(row[1], set()).add(row[0])
         keys = sorted({row[0] for row in assessment.decided})
         tx.journal.write(assessment.collection, keys, kind="results", at=self._clock.now())
+        for node in view.expansions:
+            if node.pk in said:
+                self._without_children(tx, view, node, said[node.pk], job=job)
         mark_touched(tx, view, said, job=job)
         return self.plan_readers(tx, view, said, job=job)
+
+    def _without_children(self, tx: Transaction, view: View, node: Node, parents: set[int], *, job: str | None) -> None:
+        """Retire the children of parents whose expansion was skipped, or lacks what it reads."""
+        gone = expand(tx, view, node, dict.fromkeys(parents, NO_CHILDREN)).retired
+        for collection, keys in gone.items():
+            if keys:
+                mark_gone(tx, view, collection, keys, job=job)
+                tx.journal.write(collection, keys, kind="records", at=self._clock.now())
 
     def plan_readers(
         self, tx: Transaction, view: View, said: Mapping[int, set[int]], *, job: str | None
