@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from limner.app.looking import rows_of
 from limner.app.parts import Parts
 from limner.domain.failures import FailedRecord
 from limner.domain.pipelines import Pipeline
@@ -51,18 +50,21 @@ def _local_files(parts: Parts, pipeline: Pipeline, path: str, *, read: FileRead)
     after = 0
     with parts.fetching() as fetcher:
         while True:
-            with parts.store.transaction() as tx:
-                page = list(rows_of(tx, parts.views(tx), pipeline.collection, after=after, limit=_PAGE))
-            if not page:
+            with parts.store.reading() as tx:
+                keys = tx.records.page(tx.records.find_collection(pipeline.collection) or 0, after=after, limit=_PAGE)
+                records = tx.records.load(keys)
+            if not keys:
                 return
-            after = page[-1][0]
-            for record in (row.record for _, row in page):
-                url = record.fields.get(path)
+            after = keys[-1]
+            for record in (records[key] for key in keys):
+                url = record.values().get(path)
                 if not isinstance(url, str):
                     continue
+                # The revision that a run asks with, so that a kept copy serves here too.
+                ref = FileRef(url=url, revision=record.stamp.decode() or None)
                 with fetcher.hold() as hold:
                     try:
-                        local = fetcher.fetch(FileRef(url=url, revision=record.revision), read, hold=hold)
+                        local = fetcher.fetch(ref, read, hold=hold)
                     except FailedRecord:
                         continue
                     yield record.id, Path(local.path)

@@ -7,6 +7,7 @@ from limner.domain.jobs import Fate
 from limner.domain.values import Value, at_path, decode
 from limner.engine.views import View
 from limner.search.base import Document
+from limner.search.lineage import lineages
 from limner.search.mapping import Mapping as SearchMapping
 from limner.store.ledger import standing
 from limner.store.records import RecordState, StoredRecord
@@ -62,15 +63,16 @@ class _Values:
     def __init__(self, tx: Transaction, view: View, keys: Sequence[int], *, collection: str) -> None:
         self._values: dict[str, dict[int, Value]] = {}
         self._versions: dict[str, str] = {}
+        made_by = lineages(tx, view)
         for node in view.nodes:
-            if node.collection == collection and node.version is not None:
+            if node.collection == collection and node.pk in made_by:
                 self._load(tx, node, keys)
+                self._versions[node.stage.name] = made_by[node.pk]
 
     def _load(self, tx: Transaction, node: Node, keys: Sequence[int]) -> None:
         assert node.version is not None
         stored = tx.results.values(keys, node=node.pk, version=node.version)
         self._values[node.stage.name] = {key: decode(value) for key, value in stored.items()}
-        self._versions[node.stage.name] = tx.nodes.versions([node.version])[node.version].version.digest
 
     def at(self, key: int, fields: Mapping[str, Value], path: str) -> tuple[Value, str | None]:
         """What stands at *path* of a record, and the version that it came from if it was inferred."""

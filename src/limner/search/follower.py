@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from limner.engine.views import View
 from limner.search.base import Document, Generation, SearchIndex
 from limner.search.documents import documents_of
+from limner.search.lineage import lineages
 from limner.search.mapping import Mapping as SearchMapping
 from limner.store.journal import Entry
 from limner.store.store import Store, Transaction
@@ -61,11 +62,11 @@ class Follower:
     def _vector_versions(self) -> Mapping[str, str]:
         """The active version of each vector path of the collection's own stages."""
         with self._store.reading() as tx:
-            stored = tx.nodes.versions(list(self._view.versions.values()))
+            made_by = lineages(tx, self._view)
         digests = {
-            node.stage.name: stored[node.version].version.digest
+            node.stage.name: made_by[node.pk]
             for node in self._view.nodes
-            if node.version is not None and node.collection == self._collection
+            if node.pk in made_by and node.collection == self._collection
         }
         first = {path: path.partition(".")[0] for path in self._mapping.vectors}
         return {path: digests[stage] for path, stage in first.items() if stage in digests}

@@ -19,7 +19,7 @@ Say: TypeAlias = Callable[[str], None]
 _PLATES = 145
 _SEED = 2026
 _COLOUR = "turquoise"
-_WORDS, _COLOUR_OF_WORDS = "botany flower", "leaf green"
+_WORDS, _COLOUR_OF_WORDS = "botany flower", "lemon yellow"
 _HITS = 3
 
 

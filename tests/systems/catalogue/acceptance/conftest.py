@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from limner.app.app import App
 from limner.app.running import Summary
 from limner.systems.catalogue import plates
 from limner.systems.catalogue.plates import Drawn
@@ -28,11 +29,19 @@ class Library(NamedTuple):
     summary: Summary
     #: How often each picture had been asked for when it ended.
     asked: Mapping[str, int]
+    #: The bytes that the server serves, by name.
+    pictures: dict[str, bytes]
 
     @property
     def ids(self) -> list[str]:
         """The ids of the images."""
         return [picture.id for picture in self.drawn.pictures]
+
+    def source(self, *, moved: str) -> Path:
+        """The images' records, the one called *moved* newer than it was."""
+        rows = [picture.fields(base=self.server.url("")) for picture in self.drawn.pictures]
+        newer = "2027-01-01T00:00:00Z"
+        return self.project.records({**row, "modifiedTime": newer} if row["id"] == moved else row for row in rows)
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +59,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
         with project.open() as app:
             app.run("catalogue", works, collection="works")
             summary = app.run("catalogue", images)
-        yield Library(project, server, drawn, summary, dict(server.requests))
+        yield Library(project, server, drawn, summary, dict(server.requests), pictures)
 
 
 @pytest.fixture
@@ -59,6 +68,33 @@ def copied(library: Library, tmp_path: Path) -> Iterator[Library]:
     project = library.project.copy(tmp_path / "cat")
     yield library._replace(project=project)
     shutil.rmtree(project.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def library_with_codes(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """The library once more, with codes of a first model; to be looked at, never changed."""
+    project = library.project.copy(tmp_path_factory.mktemp("coded") / "cat")
+    with project.open() as app:
+        with_codes(app, seed=1)
+        app.run("catalogue")
+    return library._replace(project=project)
+
+
+@pytest.fixture
+def coded(library_with_codes: Library, tmp_path: Path) -> Iterator[Library]:
+    """A copy of the library with codes that a test may change; the server's pictures are restored after it."""
+    project = library_with_codes.project.copy(tmp_path / "cat")
+    pictures = library_with_codes.pictures
+    before = dict(pictures)
+    yield library_with_codes._replace(project=project)
+    pictures.update(before)
+    shutil.rmtree(project.folder, ignore_errors=True)
+
+
+def with_codes(app: App, *, seed: int) -> None:
+    """Train codes on so few vectors that no gate would accept them, and let them serve."""
+    trained = app.train("catalogue.codes", seed=seed, parameters={"groups": 8, "centres": 4})
+    app.promote(f"codes@{trained.version.number}", force=True, by="a test")
 
 
 @pytest.fixture
