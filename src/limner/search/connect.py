@@ -22,10 +22,10 @@ def connect_search(url: str, *, name: str) -> SearchIndex:
         raise ConfigurationError(f"{name!r} cannot name an index; use letters, digits, dots, - and _.")
     if scheme == "sqlite":
         if not rest:
-            raise ConfigurationError("The setting `search` names no folder; write for example sqlite:.limner/search")
+            raise ConfigurationError("The setting `index` names no folder; write for example sqlite:.limner/index")
         try:
             from limner.search.sqlite import SqliteSearch
         except ModuleNotFoundError as error:
             raise MissingExtra(extra="search", needs="Search") from error
         return SqliteSearch(Path(rest) / name)
-    raise ConfigurationError(f"No search index speaks {scheme}: (setting `search`); known are: sqlite:FOLDER")
+    raise ConfigurationError(f"No search index speaks {scheme}: (setting `index`); known are: sqlite:FOLDER")
