@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 #: Nothing that a test waits for takes longer, in seconds.
 DEADLINE = 60.0
@@ -99,7 +99,9 @@ class Project:
 
     # Processes
 
-    def start(self, *arguments: str, file_blocks: int | None = None) -> "subprocess.Popen[str]":
+    def start(
+        self, *arguments: str, file_blocks: int | None = None, stdin: IO[bytes] | None = None
+    ) -> "subprocess.Popen[str]":
         """``limner`` with *arguments*, leading a process group; no file it writes may pass *file_blocks* KiB."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("LIMNER_")}
         environ["TMPDIR"] = str(self.temporary)
@@ -111,7 +113,7 @@ class Project:
                 command,
                 cwd=self.folder,
                 env=environ,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin or subprocess.DEVNULL,
                 stdout=printed,
                 stderr=printed,
                 text=True,

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from msgspec import Struct, field
 
-from limner.app.lock import EngineLock, alive
+from limner.app.lock import EngineLock, lives, name_of
 from limner.clock import Clock
 from limner.domain.jobs import Counts, Job
 from limner.domain.records import RecordIn, SetAside
@@ -114,7 +114,7 @@ class Runner:
             view = engine.view(tx, request.pipeline, _lists(request.choices))
             retire_undeclared(tx, view)
             activate(tx, view, versions, now=started)
-            detail = {**request.detail, "process": os.getpid()}
+            detail = {**request.detail, "process": name_of(os.getpid())}
             job = engine.desk.open(
                 tx, request.pipeline, choices=request.choices, priority=request.priority, detail=detail
             )
@@ -203,7 +203,7 @@ class Runner:
         with self._engine.store.transaction() as tx:
             for job in tx.jobs.open():
                 process = job.detail.get("process")
-                if job.sealed or job.id == mine or (isinstance(process, int) and alive(process)):
+                if job.sealed or job.id == mine or (isinstance(process, str) and lives(process)):
                     continue
                 tx.jobs.event(job.id, "interrupted", at=self._clock.now())
                 self._engine.desk.seal(tx, job.id)
