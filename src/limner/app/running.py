@@ -173,13 +173,13 @@ class Runner:
         engine = self._engine
         engine.start()
         self._adopt(identity)
-        more, working = True, False
+        more, working, moved = True, False, True
         with ExitStack() as stack:
             # After the worker has stopped: what it had in hand is not to be done again by whoever goes on.
             stack.callback(engine.finish)
             while not self._ended(identity):
                 more = more and next(preparing, _NO_MORE) is not _NO_MORE
-                engine.step(wait=timedelta() if more or not working else _POLL)
+                moved = engine.step(wait=_POLL if not more and (working or not moved) else timedelta())
                 if engine.sent and not working:
                     # Only now: a run that finds everything current starts no process.
                     stack.enter_context(self._working(self._topics()))
