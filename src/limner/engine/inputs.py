@@ -32,7 +32,7 @@ def inputs_of(
     tx: Transaction, view: View, node: Node, keys: Sequence[int], *, fresh: bool, memo: Memo | None = None
 ) -> Inputs:
     """The inputs of one node for the records *keys*; *fresh* asks a file's source again instead of a copy."""
-    loaded = load(tx, view, keys)
+    loaded = load(tx, view, keys, all_of_them=True)
     upstream = node.upstream
     asked: dict[int, bytes] = {}
     for key in keys:

@@ -30,11 +30,22 @@ class Loaded(Struct, frozen=True, kw_only=True):
         return _NOTHING if parent is None else self.parent_held.get(parent, _NOTHING)
 
 
-def load(tx: Transaction, view: View, keys: Sequence[int], *, versions: Mapping[int, int] | None = None) -> Loaded:
-    """The live records *keys* that the view is about; their parents where a node of the view reads one."""
+def load(
+    tx: Transaction,
+    view: View,
+    keys: Sequence[int],
+    *,
+    versions: Mapping[int, int] | None = None,
+    all_of_them: bool = False,
+) -> Loaded:
+    """
+    The live records *keys* that the view is about, or *all_of_them*; their parents where a node of the view reads one.
+
+    Children that another implementation made are none of a view's business.
+    """
     active = view.versions if versions is None else versions
     records = {key: record for key, record in tx.records.load(keys).items() if record.state != RecordState.RETIRED}
-    if view.others:
+    if view.others and not all_of_them:
         records = {key: record for key, record in records.items() if record.made_by not in view.others}
     parents: dict[int, StoredRecord] = {}
     parent_held: Mapping[int, Mapping[int, Held]] = {}

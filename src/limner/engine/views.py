@@ -128,7 +128,15 @@ def resolve(
     for stage in pipeline.stages:
         for way in chosen.get(stage.name, [stage.default]):
             found = _resolve_node(
-                tx, pipeline, stage, way, last=last, stored=stored, collections=collections, create=create
+                tx,
+                pipeline,
+                stage,
+                way,
+                last=last,
+                chosen=chosen,
+                stored=stored,
+                collections=collections,
+                create=create,
             )
             nodes.append(found)
         last[stage.name] = nodes[-1]
@@ -145,6 +153,7 @@ def _resolve_node(
     way: str,
     *,
     last: Mapping[str, Node],
+    chosen: Mapping[str, Sequence[str]],
     stored: Mapping[tuple[str, str, str], StoredNode],
     collections: Mapping[str, int],
     create: bool,
@@ -155,7 +164,7 @@ def _resolve_node(
         stage, implementation=way, nodes={name: node.pk for name, node in last.items()}
     )
     read = {source.node for source in (*sources, *(source for _, source in conditions))}
-    variant = _variant([node for node in last.values() if node.pk in read])
+    variant = _variant([node for node in last.values() if node.pk in read], makers=_makers(pipeline, stage, chosen))
     found = stored.get((stage.name, way, variant))
     if found is None:
         if not create:
@@ -186,9 +195,22 @@ def _only_read(sources: Sequence[Source]) -> int | None:
     return sources[0].node
 
 
-def _variant(upstream: Sequence[Node]) -> str:
+def _makers(pipeline: Pipeline, stage: Stage, chosen: Mapping[str, Sequence[str]]) -> set[str]:
+    """What makes a gather's members, where that is not the default: other members are another group."""
+    if stage.kind is not StageKind.GATHER:
+        return set()
+    return {
+        f"{made.name}={','.join(chosen[made.name])}"
+        for made in pipeline.stages
+        if made.of == stage.of
+        and made.kind is StageKind.EXPAND
+        and chosen.get(made.name, [made.default]) != [made.default]
+    }
+
+
+def _variant(upstream: Sequence[Node], *, makers: set[str]) -> str:
     """Names the ancestors' implementations where they are not the defaults."""
-    named: set[str] = set()
+    named = set(makers)
     for node in upstream:
         named.update(part for part in node.variant.split("+") if part)
         if node.implementation != node.stage.default:
