@@ -88,6 +88,12 @@ def empty(folder: Path) -> CatalogueProject:
     return CatalogueProject(folder)
 
 
+def limner(project: CatalogueProject, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in the project's folder."""
+    command = [str(Path(sys.executable).with_name("limner")), *words]
+    return subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=False)
+
+
 class Process:
     """One ``limner`` process over a project: its progress can be waited for, and it can be killed."""
 

@@ -32,6 +32,10 @@ class Library(NamedTuple):
     #: The bytes that the server serves, by name.
     pictures: dict[str, bytes]
 
+    def __repr__(self) -> str:
+        """Without the bytes of all pictures."""
+        return f"Library({self.project.folder})"
+
     @property
     def ids(self) -> list[str]:
         """The ids of the images."""
