@@ -22,7 +22,7 @@ from limner.engine.passes import activate, retire_undeclared, stale_nodes
 from limner.engine.planner import assess_records
 from limner.store.connect import connect_store
 from limner.store.ledger import standing
-from limner.store.results import StoredResult
+from limner.store.results import FailedAttempt, StoredResult
 from limner.store.store import Store
 from limner.testing.inline import InlineWorker
 
@@ -259,6 +259,12 @@ class Lab:
     def values(self, stage: str, **where: object) -> dict[str, Value]:
         """What a stage says: its value, its failure, or the reason of a skip, by the ids of the live records."""
         return {identity: told(result) for identity, result in self.results(stage, **where).items()}  # type: ignore[arg-type]  # handed on
+
+    def attempts(self, stage: str, identity: str) -> list[FailedAttempt]:
+        """The failed attempts of a record in a stage that stands now, oldest first."""
+        result = self.results(stage)[identity]
+        with self.store.reading() as tx:
+            return [attempt for attempt in tx.results.attempts(result.record) if attempt.node == result.node]
 
     def children(self, collection: str) -> dict[str, dict[str, Value]]:
         """Id and fields of the live records of a collection."""

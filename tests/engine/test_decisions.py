@@ -68,7 +68,8 @@ def test_first_condition_that_does_not_hold_gives_the_reason() -> None:
     )
 
     said = {key: all_of(lab, key)[1] for key in "abcd"}
-    assert said == {"a": ("skipped", "closed"), "b": ("skipped", "large"), "c": {"value": 1}, "d": ("skipped", "closed")}
+    closed = ("skipped", "closed")
+    assert said == {"a": closed, "b": ("skipped", "large"), "c": {"value": 1}, "d": closed}
 
 
 def test_condition_is_part_of_the_version() -> None:
