@@ -50,9 +50,11 @@ def shown(text: str) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """A duration for a person: ``0.3 s``, ``12 s``, ``4 min 10 s``, ``3 h 20 min``."""
+    """A duration for a person: ``0.31 ms``, ``0.3 s``, ``12 s``, ``4 min 10 s``, ``3 h 20 min``."""
     if seconds is None:
         return "unknown"
+    if 0 < seconds < 0.1:
+        return f"{seconds * 1000:.2g} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
