@@ -54,7 +54,7 @@ def span(seconds: float | None) -> str:
     if seconds is None:
         return "unknown"
     if 0 < seconds < 0.1:
-        return f"{seconds * 1000:.2g} ms"
+        return f"{seconds * 1000:.2f} ms" if seconds < 0.001 else f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
