@@ -53,6 +53,8 @@ def finite(value: Value) -> bool:
         return all(finite(item) for item in value.values())
     if isinstance(value, list | tuple):
         return all(finite(item) for item in value)
+    if isinstance(value, array):
+        return all(math.isfinite(item) for item in value)
     if type(value).__module__ == "numpy":
         import numpy as np
 
@@ -74,7 +76,9 @@ def plain(value: Value) -> Value:
 def _encode_other(value: object) -> object:
     """Turn arrays into typed buffers and NumPy scalars into Python's numbers (msgspec's hook)."""
     if isinstance(value, array):
-        kind = next(name for name, code in _TYPES.items() if code == value.typecode)
+        kind = next((name for name, code in _TYPES.items() if code == value.typecode), None)
+        if kind is None:
+            raise TypeError(f"an array of type {value.typecode!r} cannot be stored; use one of f, d, i, q, h, H, b, B")
         return msgspec.msgpack.Ext(_ARRAY, _header(kind, (len(value),)) + value.tobytes())
     if type(value).__module__ == "numpy":
         import numpy as np
@@ -82,7 +86,7 @@ def _encode_other(value: object) -> object:
         if isinstance(value, np.generic):
             return value.item()
         if isinstance(value, np.ndarray):
-            return _encode_numpy(np.ascontiguousarray(value))
+            return _encode_numpy(np.asarray(value, order="C"))
     raise TypeError(f"a {type(value).__name__} cannot be stored; answer with numbers, text, bytes, lists or arrays")
 
 
@@ -109,6 +113,8 @@ def _decode_other(code: int, data: memoryview) -> object:
     try:
         import numpy as np
     except ImportError:
+        if not _TYPES[kind]:
+            raise ValueError("an array of float16 needs NumPy; run: pip install 'limner[pictures]'") from None
         flat = array(_TYPES[kind], bytes(body))
         if sys.byteorder == "big":
             flat.byteswap()
