@@ -185,14 +185,15 @@ ledger = Table(
     Column("part", Integer, primary_key=True),
     Column("first", BigInteger, nullable=False),
     Column("last", BigInteger, nullable=False),
-    #: Records in order of their keys, packed, and one byte of fate for each.
-    Column("records", LargeBinary, nullable=False),
-    Column("fates", LargeBinary, nullable=False),
+    # The counts stand before the long columns: SQLite would read those to get at what follows them.
     Column("open", Integer, nullable=False),
     Column("done", Integer, nullable=False),
     Column("failed", Integer, nullable=False),
     Column("skipped", Integer, nullable=False),
     Column("cancelled", Integer, nullable=False),
+    #: Records in order of their keys, packed, and one byte of fate for each.
+    Column("records", LargeBinary, nullable=False),
+    Column("fates", LargeBinary, nullable=False),
     Index("ledger_by_last", "owner", "last"),
 )
 

@@ -109,13 +109,13 @@ def upgrade() -> None:
         sa.Column("part", sa.Integer(), nullable=False),
         sa.Column("first", sa.BigInteger(), nullable=False),
         sa.Column("last", sa.BigInteger(), nullable=False),
-        sa.Column("records", sa.LargeBinary(), nullable=False),
-        sa.Column("fates", sa.LargeBinary(), nullable=False),
         sa.Column("open", sa.Integer(), nullable=False),
         sa.Column("done", sa.Integer(), nullable=False),
         sa.Column("failed", sa.Integer(), nullable=False),
         sa.Column("skipped", sa.Integer(), nullable=False),
         sa.Column("cancelled", sa.Integer(), nullable=False),
+        sa.Column("records", sa.LargeBinary(), nullable=False),
+        sa.Column("fates", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("owner", "part"),
     )
     with op.batch_alter_table("ledger", schema=None) as batch_op:
