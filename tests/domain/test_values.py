@@ -81,7 +81,7 @@ def test_arrays_of_the_standard_library_are_stored_like_those_of_numpy(code: str
 )
 def test_value_that_cannot_be_stored_is_refused(value: object) -> None:
     """The sentence says what to answer with instead."""
-    with pytest.raises((TypeError, OverflowError), match="stored|range"):
+    with pytest.raises((TypeError, OverflowError), match=r"stored|serialize"):
         encode(value)
 
 
