@@ -10,7 +10,7 @@ import pytest
 
 import limner
 from limner.testing.picture_server import PictureServer
-from tests.systems.catalogue.acceptance.conftest import Library
+from tests.systems.catalogue.conftest import Library
 from tests.systems.catalogue.projects import CatalogueProject, from_template, numbered_pictures
 
 SHARPNESS = '''\

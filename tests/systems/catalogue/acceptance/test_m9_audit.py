@@ -7,8 +7,8 @@ from pathlib import Path
 
 from limner.app.app import App
 from limner.search.base import Document
-from tests.systems.catalogue.acceptance.conftest import Library
 from tests.systems.catalogue.acceptance.test_q5_reinference import inferred, tasks
+from tests.systems.catalogue.conftest import Library
 from tests.systems.catalogue.projects import limner
 
 

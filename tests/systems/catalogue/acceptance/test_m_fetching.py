@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from limner.testing.picture_server import PictureServer, Reply
-from tests.systems.catalogue.acceptance.conftest import Library
+from tests.systems.catalogue.conftest import Library
 from tests.systems.catalogue.projects import CatalogueProject, Process, adds_up, numbered_pictures, plain_picture
 
 MEASURE = 'Stage("size", infer="stubs:size", reads={"image": file("image_url")})'

@@ -10,7 +10,7 @@ import pytest
 
 from limner.systems.catalogue import odd_pictures
 from limner.testing.picture_server import PictureServer, Reply
-from tests.systems.catalogue.projects import CatalogueProject, Process, adds_up, numbered_pictures, plain_picture
+from tests.systems.catalogue.projects import CatalogueProject, Process, adds_up, plain_picture
 
 STUBS = """\
     import os
@@ -235,18 +235,3 @@ def test_pf1_one_empty_picture_in_each_part(cat: CatalogueProject) -> None:
 def test_pf1_thirty_of_three_hundred_and_thirty_three(cat: CatalogueProject) -> None:
     """99,900 records in tasks of 300, one endless empty 200 in each of 30: 99,870 done, then, mended, all."""
     replay(cat, tasks=333, size=300, bad=30)
-
-
-def test_one_missing_asset_spares_the_part(cat: CatalogueProject) -> None:
-    """A missing asset is one failed record; the rest of its task is done at once."""
-    # given
-    cat.write("stubs.py", STUBS)
-    cat.stages('Stage("measure", infer="stubs:measure", reads={"image": file("image_url")}, task_size=64)')
-    pictures = numbered_pictures(63)
-    with PictureServer(pictures) as server, cat.open(allow_hosts=[server.host]) as app:
-        # when
-        names = [*pictures, "missing.png"]
-        summary = app.run("catalogue", cat.records([{"id": n, "image_url": server.url(n)} for n in names]))
-
-    # then
-    assert (summary.done, summary.failed) == (63, 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from limner.app.app import App
 from limner.systems.catalogue import features_model
-from tests.systems.catalogue.acceptance.conftest import Library, with_codes
+from tests.systems.catalogue.conftest import Library, with_codes
 
 
 def tasks(app: App) -> dict[tuple[str, str], int | None]:

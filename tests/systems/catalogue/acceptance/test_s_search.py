@@ -11,7 +11,7 @@ from PIL import Image
 from limner.errors import SearchUnavailable, UsageError
 from limner.systems.catalogue import plates
 from limner.systems.catalogue.palette import colour
-from tests.systems.catalogue.acceptance.conftest import Library
+from tests.systems.catalogue.conftest import Library
 from tests.systems.catalogue.projects import CatalogueProject, plain_picture
 
 #: The shipped pipeline's words and kinds of query over vectors that the records bring along.

@@ -8,8 +8,8 @@ import pytest
 
 from limner.systems.catalogue import odd_pictures
 from tests.inferrers.onnx_models import picture_model, wide_picture_model
-from tests.systems.catalogue.acceptance.conftest import Library
 from tests.systems.catalogue.acceptance.test_d_inferrers import add_sharpness
+from tests.systems.catalogue.conftest import Library
 from tests.systems.catalogue.projects import CatalogueProject, from_template, limner
 
 

@@ -12,7 +12,7 @@ from limner.errors import ModelRefused, VersionConflict
 from limner.search.base import Near, Query
 from limner.systems.catalogue import features_model
 from limner.systems.catalogue.codes import Floats
-from tests.systems.catalogue.acceptance.conftest import Library
+from tests.systems.catalogue.conftest import Library
 from tests.systems.catalogue.projects import CatalogueProject, limner
 
 SHIPPED = Path(features_model.__file__).parent / "data" / "features.onnx"
