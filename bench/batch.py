@@ -79,7 +79,7 @@ def limner(file: Path, *, batch: int, seconds: float) -> tuple[Stopwatch, int]:
     with project(files) as folder:
         with limner.open(folder) as app, stopwatch() as watch:
             summary = app.run("tiny", file)
-        assert summary.done == summary.records
+        assert summary.done == summary.records == len(pq.read_table(file, columns=["id"]))
         with sqlite3.connect(folder / ".limner/limner.db") as connection:
             (stored,) = connection.execute("SELECT count(*) FROM results WHERE status = 1").fetchone()
     return watch, stored
@@ -165,7 +165,7 @@ def main() -> None:
         seconds=watch.seconds,
         rate=asked.records / watch.seconds,
         results=stored,
-        **peak_mb(),
+        peak_rss_mb=peak_mb(),
     )
 
 

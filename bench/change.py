@@ -34,23 +34,23 @@ def limner(count: int, *, stages: int) -> dict[str, float | int]:
     figures: dict[str, float | int] = {}
     with project(files) as folder:
         source = write_lines(folder / "in.jsonl", count)
-        figures["fill_s"], figures["filled"] = _run(folder, source)
-        figures["noop_s"], figures["noop_inferred"] = _run(folder, None)
-        figures["noop_with_source_s"], figures["noop_with_source_inferred"] = _run(folder, source)
+        figures["fill_s"], figures["filled"] = _run(folder, source, count)
+        figures["noop_s"], figures["noop_inferred"] = _run(folder, None, count)
+        figures["noop_with_source_s"], figures["noop_with_source_inferred"] = _run(folder, source, count)
         if stages == 3:
             (folder / "third.py").write_text(THIRD.format(version="2"))
-            figures["change_s"], figures["change_inferred"] = _run(folder, None)
+            figures["change_s"], figures["change_inferred"] = _run(folder, None, count)
             figures["change_rate"] = count / figures["change_s"]
     return figures
 
 
-def _run(folder: Path, source: Path | None) -> tuple[float, int]:
+def _run(folder: Path, source: Path | None, count: int) -> tuple[float, int]:
     """Seconds of a run in a new application, and what it inferred."""
     import limner
 
     with stopwatch() as watch, limner.open(folder) as app:
         summary = app.run("tiny", source)
-    assert summary.done == summary.records
+    assert (summary.records, summary.done) == (count, count)
     return watch.seconds, summary.inferred
 
 

@@ -47,10 +47,16 @@ def write_lines(file: Path, count: int) -> Path:
     return file
 
 
-def peak_mb() -> dict[str, int]:
-    """The most memory that this process held, and that its largest child did, in megabytes."""
-    whose = {"peak_rss_mb": resource.RUSAGE_SELF, "largest_child_mb": resource.RUSAGE_CHILDREN}
-    return {name: resource.getrusage(who).ru_maxrss // 1024 for name, who in whose.items()}
+def peak_mb() -> int:
+    """
+    The most memory that this process held, in megabytes; what its children held is not counted.
+
+    ``ru_maxrss`` would not do where the kernel tells better: a new process starts with what its parent held.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return next(int(line.split()[1]) // 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
 
 
 def tell(**figures: object) -> None:

@@ -135,7 +135,8 @@ def alternating(work: Work, *, folder: Path, repeats: int | None) -> Iterator[tu
     for _ in range(min(work.repeats, repeats or work.repeats)):
         for contender in work.contenders:
             print(f"{work.name}: {contender.name}", file=sys.stderr, flush=True)
-            yield contender.name, measure(contender, folder=folder)
+            before = fsync_ms(folder)
+            yield contender.name, {**measure(contender, folder=folder), "fsync_ms": round(before, 3)}
 
 
 def machine(folder: Path) -> dict[str, object]:
@@ -150,7 +151,6 @@ def machine(folder: Path) -> dict[str, object]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
-        "fsync_ms": round(fsync_ms(folder), 3),
         "load_before": round(os.getloadavg()[0], 2),
         "commit": commit.stdout.strip(),
         "peers": {list_.stem: list_.read_text().split() for list_ in sorted((HERE / "peers").glob("*.txt"))},

@@ -12,7 +12,7 @@ from huey.storage import SqliteStorage
 
 #: The consumer is a process of its own, and finds the file by this.
 _FILE = "BENCH_HUEY_FILE"
-app = SqliteHuey("bench", filename=os.environ.get(_FILE, ":memory:"), fsync=True)
+app = SqliteHuey("bench", filename=os.environ.get(_FILE, ":memory:"), fsync=True, timeout=60)
 
 
 @app.task()
@@ -34,7 +34,7 @@ def consumer(folder: Path) -> Iterator[SqliteHuey]:
     command = [str(Path(sys.executable).with_name("huey_consumer")), "peers.huey_tasks.app", "-w", "2", "-k", "process"]
     here = Path(__file__).resolve().parent.parent
     environ = os.environ | {_FILE: str(file), "PYTHONPATH": str(here)}
-    app.storage = SqliteStorage("bench", filename=str(file), fsync=True)
+    app.storage = SqliteStorage("bench", filename=str(file), fsync=True, timeout=60)
     with subprocess.Popen(
         [*command, "--delay", "0.005", "--max-delay", "0.05", "--no-periodic", "--quiet"], cwd=here, env=environ
     ) as process:

@@ -73,5 +73,6 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     assert told["reads"] > 100
     assert all(state == "done" and counts["open"] == 0 for _, state, counts in stormy.jobs())
     assert stormy.jobs()[-1][2] == {"open": 0, "done": RECORDS, "failed": 0, "skipped": 0, "cancelled": 0}
+    assert stormy.query("PRAGMA integrity_check") == [("ok",)]
     assert stormy.children() == []
     assert stormy.leftovers() == []
