@@ -156,5 +156,5 @@ class Collected(Struct, kw_only=True):
 def _row(task: StoredTask, key: int, outcome: Outcome, asked: bytes) -> ResultRow:
     """The result of one outcome; its status as a plain number, which drivers take faster than an enumeration."""
     read, value_digest, value = outcome.read_digest, outcome.value_digest, outcome.value
-    status = outcome.status.value
+    status = int(outcome.status)
     return (key, task.node, task.version, status, task.pk, task.tried + 1, asked, read, value_digest, value)

@@ -12,7 +12,7 @@ from limner.domain.jobs import Fate
 from limner.domain.tasks import Status
 from limner.engine.expansion import NO_CHILDREN, expand
 from limner.engine.marks import mark_gone, mark_touched
-from limner.engine.subjects import Loaded, load
+from limner.engine.subjects import NONE_HELD, Loaded, load
 from limner.engine.views import View
 from limner.store.results import ResultRow, encode_failure
 from limner.store.store import Transaction
@@ -50,17 +50,20 @@ def assess_records(
     found: dict[int, dict[int, Verdict]] = {}
     ready: dict[int, list[int]] = {node.pk: [] for node in nodes}
     decided: list[ResultRow] = []
+    reads_parents = bool(loaded.parent_held)
     for key, subject in loaded.subjects.items():
         verdicts: dict[int, Verdict] = {}
-        held, parent_held = loaded.of(key), loaded.of_parent(key)
+        held = loaded.held.get(key, NONE_HELD)
+        parent_held = loaded.of_parent(key) if reads_parents else NONE_HELD
         if gathers:
             verdicts.update(_as_it_stands(gathers, held))
         for node in nodes:
             verdict = assess(node, subject, held=held, parent_held=parent_held, verdicts=verdicts, memo=memo)
             verdicts[node.pk] = verdict
-            if verdict.kind is Kind.READY:
+            kind = verdict.kind
+            if kind is Kind.READY:
                 ready[node.pk].append(key)
-            elif verdict.kind in (Kind.SKIP, Kind.UPSTREAM_FAILED):
+            elif kind is Kind.SKIP or kind is Kind.UPSTREAM_FAILED:
                 decided.append(decided_row(key, node, verdict))
         found[key] = verdicts
     return Assessment(collection=collection, loaded=loaded, verdicts=found, ready=ready, decided=decided)

@@ -9,7 +9,8 @@ from limner.engine.views import View
 from limner.store.records import RecordState, StoredRecord
 from limner.store.store import Transaction
 
-_NOTHING: Mapping[int, Held] = {}
+#: What is held of a record of which nothing is.
+NONE_HELD: Mapping[int, Held] = {}
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
@@ -22,12 +23,12 @@ class Loaded(Struct, frozen=True, kw_only=True):
 
     def of(self, key: int) -> Mapping[int, Held]:
         """What is held of a record."""
-        return self.held.get(key, _NOTHING)
+        return self.held.get(key, NONE_HELD)
 
     def of_parent(self, key: int) -> Mapping[int, Held]:
         """What is held of a record's parent."""
         parent = self.records[key].parent
-        return _NOTHING if parent is None else self.parent_held.get(parent, _NOTHING)
+        return NONE_HELD if parent is None else self.parent_held.get(parent, NONE_HELD)
 
 
 def load(
