@@ -35,7 +35,7 @@ def megabytes(project: CatalogueProject, body: str) -> int:
 
 
 def test_m12_streamed_work_list(cat: CatalogueProject) -> None:
-    """200,000 ids stay far below the limit; a run of a million by hand is noted in the README of these tests."""
+    """200,000 ids stay far below the limit; what a million held is noted in the README of these tests."""
     # given
     cat.write("stubs.py", STUBS)
     cat.stages(

@@ -113,6 +113,7 @@ def far(one: str, other: str) -> int:
     return max(abs(a - b) for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_i12_any_onnx_model(copied: Library) -> None:
     """Models of a fixed batch, of 4096 numbers and of either layout serve; the index follows their length."""
     # given

@@ -130,6 +130,7 @@ def test_t2_gate(vectored: CatalogueProject, tmp_path: Path) -> None:
     assert any("centres" in reason for reason in card.moves[-1].reasons)
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_t2_legacy_model_is_refused(tmp_path: Path, cat: CatalogueProject, shared_data: Path) -> None:
     """The old model gives one code for every real vector: it is refused with figures."""
@@ -164,6 +165,7 @@ def test_t3_provenance(copied: Library) -> None:
     assert origin["active"]
 
 
+@pytest.mark.slow
 def test_t6_every_answer_of_one_version_while_models_change(copied: Library) -> None:
     """While four clients search, a new features model takes over in one switch, and a roll-back in another."""
     # given
