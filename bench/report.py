@@ -9,7 +9,8 @@ from typing import Any
 _HEAD = """# Results of the benchmarks
 
 Written by `make bench`; [how to read this](../docs/benchmarks.md). Medians of runs that alternate on one machine: the
-ratios mean something, the absolute figures little. Where there was one run only, the figure is that run's and no median.
+ratios mean something, the absolute figures little. Where there was one run only, the figure is that run's and no
+median; of several, the least and the most stand beside it.
 
 """
 _NOTES = """
@@ -55,18 +56,26 @@ def _told_work(work: Mapping[str, Any]) -> str:
     medians = {name: _median(runs, work["figure"]) for name, runs in work["runs"].items() if runs}
     lines = [
         f"\n## {work['name']}: {work['about']}\n",
-        "\n| who | median | runs | Limner is | beside it |\n|---|---:|---:|---|---|\n",
+        "\n| who | median | runs | least – most | Limner is | beside it |\n|---|---:|---:|---|---|---|\n",
     ]
     for name, median in medians.items():
         runs = work["runs"][name]
         beside = ", ".join(f"{key} {_plain(_median(runs, key))}" for key in _ASIDE if key in runs[0])
         against = "" if name == "limner" else _ratio(medians["limner"], median, more=work["more_is_better"])
-        lines.append(f"| {name} | {_plain(median)} | {len(runs)} | {against} | {beside} |\n")
+        lines.append(
+            f"| {name} | {_plain(median)} | {len(runs)} | {_spread(runs, work['figure'])} | {against} | {beside} |\n"
+        )
     return "".join(lines)
 
 
 def _median(runs: Sequence[Mapping[str, Any]], figure: str) -> float:
     return float(statistics.median(float(run[figure]) for run in runs))
+
+
+def _spread(runs: Sequence[Mapping[str, Any]], figure: str) -> str:
+    """The least and the most of several runs."""
+    found = sorted(float(run[figure]) for run in runs)
+    return f"{_plain(found[0])} – {_plain(found[-1])}" if len(found) > 1 else ""
 
 
 def _ratio(limner: float, other: float, *, more: bool) -> str:
