@@ -36,6 +36,10 @@ class FailureCode(StrEnum):
     CALLBACK_UNDELIVERED = "CALLBACK_UNDELIVERED"
 
 
+#: Reason of a failure to read a file of this machine: what lies on a disk does not mend by itself.
+LOCAL_FILE = "local file"
+
+
 class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why one record has no value of one stage."""
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from msgspec import Struct, field
 
-from limner.domain.failures import Failure, FailureCode
+from limner.domain.failures import LOCAL_FILE, Failure, FailureCode
 
 _PASSING = (
     FailureCode.SOURCE_TIMEOUT,
@@ -33,7 +33,13 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     longest: timedelta = timedelta(seconds=120)
 
     def allows(self, failure: Failure, *, tried: int) -> bool:
-        """Whether a record that was tried *tried* times, the failed attempt included, may be tried again."""
+        """
+        Whether a record that was tried *tried* times, the failed attempt included, may be tried again.
+
+        A file on this machine that cannot be read is not read again; its source would have to be mended first.
+        """
+        if failure.reason == LOCAL_FILE:
+            return False
         return tried < self.attempts.get(failure.code, 1)
 
     def wait(self, failure: Failure, *, tried: int) -> float:

@@ -4,13 +4,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
+from msgspec import structs
+
 from limner.clock import Clock
-from limner.domain.failures import Failure
-from limner.domain.tasks import Answer, FromWorker, Outcome, Released, Status, Task
+from limner.domain.failures import LOCAL_FILE, Failure, FailureCode
+from limner.domain.tasks import Answer, FromWorker, Outcome, Released, Status, Task, decode_file
 from limner.worker.cache import Hold
 
 #: Outcomes are sent when the first of them has waited so long, in seconds; with the wait for a tick, one second.
 _OFTEN = 0.75
+#: What a file that cannot be read fails with.
+_OF_SOURCES = (FailureCode.SOURCE_TRUNCATED, FailureCode.SOURCE_WRONG_TYPE)
 
 
 class Report:
@@ -50,7 +54,7 @@ class Report:
             for outcome in outcomes:
                 if outcome.index in self._open:
                     self._open.remove(outcome.index)
-                    self._gathered.append(outcome)
+                    self._gathered.append(_placed(outcome, self.task))
 
     def spend(self, seconds: float) -> None:
         """Count *seconds* of inferring."""
@@ -105,3 +109,15 @@ class Report:
         self._began = self._clock.now()
         self._seconds = 0.0
         self._downloads = downloads
+
+
+def _placed(outcome: Outcome, task: Task) -> Outcome:
+    """*outcome*, with a file that could not be read told to be of this machine where all that it read is."""
+    failure = outcome.failure
+    if failure is None or failure.reason or failure.code not in _OF_SOURCES:
+        return outcome
+    names = [name for name, read in task.runtime.reads.items() if read is not None]
+    addresses = [decode_file(task.columns[name][outcome.index]).url for name in names]
+    if not addresses or not all(address.startswith(("file:", "/")) for address in addresses):
+        return outcome
+    return structs.replace(outcome, failure=structs.replace(failure, reason=LOCAL_FILE))
