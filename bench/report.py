@@ -14,11 +14,12 @@ median; of several, the least and the most stand beside it.
 
 """
 _NOTES = """
-Read with care: huey is given one record a task, since it knows no batches, while Limner hands 512 records to a task;
-that is most of its lead in A. In B the pool stores nothing, and `peak_rss_mb` is the memory of the process itself
+Read with care: huey is given one record a task, since it knows no batches, while Limner hands 512 records to a task
+and commits them together. In B the pool stores nothing, and `peak_rss_mb` is the memory of the process itself
 without its children. Where nothing changed Limner compares versions and looks at no record, while the limit scans all
 of them, so that to be ahead of it there says little; with the source named every row is read again
 (`noop_with_source_s`).
+
 Not measured here: dramatiq, Celery and FastStream, which need a running broker, Ray, Prefect, DBOS, Spark, Beam and
 Pixeltable. Those that need services belong to a cluster's measurement and not to one that anybody can repeat with
 `make bench`.
@@ -34,7 +35,7 @@ _ASIDE = (
 def write_report(into: Path, *, machine: Mapping[str, Any], works: Sequence[Mapping[str, Any]]) -> None:
     """Write both files into the folder *into*."""
     (into / "results.json").write_text(json.dumps({"machine": machine, "works": works}, indent=1) + "\n")
-    told = [_HEAD, _told_machine(machine), *(_told_work(work) for work in works), _NOTES]
+    told = [_HEAD, _told_machine(machine), _told_disk(works), *(_told_work(work) for work in works), _NOTES]
     (into / "RESULTS.md").write_text("".join(told))
 
 
@@ -49,6 +50,12 @@ def _told_machine(machine: Mapping[str, Any]) -> str:
         f"{load}. Python {machine['python']}, SQLite {machine['sqlite']}, "
         f"Limner at {machine['commit']}; {peers}.\n"
     )
+
+
+def _told_disk(works: Sequence[Mapping[str, Any]]) -> str:
+    """How evenly the disk took what was to be safe: an uneven one makes single runs of durable work slow."""
+    took = [float(run["fsync_ms"]) for work in works for runs in work["runs"].values() for run in runs]
+    return f"An fsync took {min(took):.3g} to {max(took):.3g} ms, looked at before each run.\n" if took else ""
 
 
 def _told_work(work: Mapping[str, Any]) -> str:
