@@ -18,7 +18,7 @@ class ArtifactsContract:
     @pytest.fixture
     def artifacts(self) -> Artifacts:
         """The backend to test, empty."""
-        raise NotImplementedError("a subclass gives the fixture `artifacts`")
+        raise NotImplementedError("abstract: a subclass gives the fixture `artifacts`")
 
     @pytest.mark.parametrize("data", [b"", b"a", b"x" * 3_000_000], ids=["nothing", "a byte", "3 MB"])
     def test_bytes_come_back(self, artifacts: Artifacts, data: bytes) -> None:

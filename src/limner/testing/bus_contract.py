@@ -34,7 +34,7 @@ class BusContract:
     @pytest.fixture
     def bus(self) -> Bus | Iterator[Bus]:
         """The backend to test, empty; a generator closes it."""
-        raise NotImplementedError("a subclass gives the fixture `bus`")
+        raise NotImplementedError("abstract: a subclass gives the fixture `bus`")
 
     def test_messages_come_in_order(self, bus: Bus) -> None:
         """Within a topic the oldest message comes first, over several publishes and takes."""

@@ -18,7 +18,7 @@ class AnswersContract:
     @pytest.fixture
     def index(self) -> SearchIndex | Iterator[SearchIndex]:
         """The index to test, without generations; a generator closes it."""
-        raise NotImplementedError("a subclass gives the fixture `index`")
+        raise NotImplementedError("abstract: a subclass gives the fixture `index`")
 
     # What is found
 
