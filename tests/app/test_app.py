@@ -10,6 +10,7 @@ import pytest
 import limner
 from limner.app.app import App
 from limner.app.running import Progress, Summary
+from limner.domain.records import RecordIn
 from limner.errors import ConfigurationError, NotFound, UsageError
 
 INFERRERS = '''
@@ -228,3 +229,21 @@ def test_plan_before_a_change_names_what_the_run_then_infers(tmp_path: Path) -> 
     assert other.inferred == 2
     assert len([call for call in made.calls() if call == "ada"]) == 3
     app.close()
+
+
+def test_job_of_a_process_that_died_is_taken_over(ran: Ran) -> None:
+    """A job whose process was killed while it took records in ends with those that it had committed."""
+    engine = ran.app.engine("texts")
+    with ran.app.store.transaction() as tx:
+        detail = {"process": "1 of a machine that is gone"}
+        job = engine.desk.open(tx, "texts", choices={}, detail=detail)
+        scope = engine.scope(tx, "texts", {})
+        given = RecordIn(collection="texts", id="d", fields={"text": "dot"})
+        engine.intake.take(tx, engine.scopes(tx), scope, job.id, [given])
+
+    ran.app.run("texts", ids=["d"])
+
+    taken = ran.app.job(job.id)
+    assert (taken.state, taken.counts.done) == ("done", 1)
+    with ran.app.store.reading() as tx:
+        assert "interrupted" in [event.kind for event in tx.jobs.events(job.id)]

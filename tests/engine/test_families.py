@@ -190,7 +190,7 @@ def _last(group: Value) -> Value:
     return ("failed", "UPSTREAM_FAILED", "all") if group[0] == "failed" else ("skipped", "upstream all skipped")
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(["run", "fail"]), GIVEN, st.lists(MOVES, max_size=8))
 def test_families_are_what_they_would_be_from_scratch(
     missing: str, first: dict[str, dict[str, Value]], moves: list[tuple[str, Value]]

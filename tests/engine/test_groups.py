@@ -165,10 +165,10 @@ def test_many_groups_are_all_planned() -> None:
     """More groups than one look takes are planned to the last, and the job ends."""
     lab = Lab(grouping(by="event"))
 
-    job = lab.run([record(f"r{n}", x=1, event=f"e{n}") for n in range(2500)])
+    job = lab.run([record(f"r{n}", x=1, event=f"e{n}") for n in range(2100)])
 
     assert job.state is JobState.DONE
-    assert len(tracks(lab)) == 2500
+    assert len(tracks(lab)) == 2100
 
 
 def expanding(*, only: str = "", least: int = 100, skip: bool = False) -> Pipeline:

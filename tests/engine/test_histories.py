@@ -256,7 +256,7 @@ class History:
                 assert counts.failed + counts.cancelled == 0
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=24, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(steps(), GIVEN, st.lists(MOVES, max_size=12))
 def test_what_stands_is_what_a_computation_from_scratch_gives(
     drawn: tuple[Step, ...], first: list[tuple[str, dict[str, int], int]], moves: list[tuple[str, object]]
@@ -281,7 +281,7 @@ def test_what_stands_is_what_a_computation_from_scratch_gives(
     assert _standing(lab) == _fates(expected, shape)
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(steps(), st.dictionaries(IDS, FIELDS, min_size=1), st.lists(st.integers(1, 6), max_size=4))
 def test_restarts_cost_no_more_than_what_was_in_flight(
     drawn: tuple[Step, ...], given_: dict[str, dict[str, int]], restarts: list[int]
@@ -313,7 +313,7 @@ def test_restarts_cost_no_more_than_what_was_in_flight(
     assert needed <= inferred <= needed + lost
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(steps(), st.dictionaries(IDS, FIELDS, min_size=1), st.dictionaries(IDS, FIELDS), st.integers(0, 4))
 def test_plan_names_what_the_run_infers(
     drawn: tuple[Step, ...], before: dict[str, dict[str, int]], after: dict[str, dict[str, int]], moved: int

@@ -20,7 +20,7 @@ MOVES = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(MOVES)
 def test_ledger_is_a_dictionary(moves: list[tuple[str, dict[int, Fate]]]) -> None:
     """Whatever is entered and settled, fates, pages and counts are those of a dictionary."""
