@@ -9,6 +9,7 @@ import limner
 from limner.domain.failures import Failure, FailureCode
 from limner.domain.jobs import JobState, move
 from limner.domain.pipelines import Pipeline, Stage
+from limner.domain.reads import FileRead, Read
 from limner.domain.retry import RetryPolicy, final
 from limner.domain.tasks import ModelRef
 from limner.domain.versions import Description, version_of
@@ -127,6 +128,7 @@ BROKEN: list[tuple[dict[str, object], str]] = [
     ({"batch": 0}, "batch of at least 1"),
     ({"batch": 8, "task_size": 4}, "task_size of at least its batch"),
     ({"reads": {}}, "reads nothing"),
+    ({"reads": {"x": Read(path="url", file=FileRead(), optional=True)}}, "leave optional out"),
     ({"isolation": "hope"}, "isolation='process'"),
     ({"kind": "mop"}, "is no kind"),
     ({"kind": "expand", "of": "c"}, "identity="),

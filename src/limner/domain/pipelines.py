@@ -258,6 +258,9 @@ def _check_stage(stage: Stage) -> None:
         "needs a batch of at least 1": stage.batch < 1,
         "needs a task_size of at least its batch": stage.task_size < stage.batch,
         "reads nothing": not stage.reads,
+        "reads a file that may be absent; a record without one is skipped, so leave optional out": any(
+            read.file and read.optional for read in stage.reads.values()
+        ),
         "needs isolation='process' or 'thread'": stage.isolation not in ("process", "thread"),
         "expands, so it needs of= (the children's collection) and identity=": stage.kind is StageKind.EXPAND
         and not (stage.of and stage.identity),

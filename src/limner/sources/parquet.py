@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from limner.domain.records import NotARecord, SetAside
-from limner.domain.values import Value, finite, plain
+from limner.domain.values import Value, finite
 from limner.errors import MissingExtra, UsageError
 from limner.sources.base import Columns, Found, Source, aside, checked
 from limner.sources.rows import record_of
 
 if TYPE_CHECKING:
+    import pyarrow
     import pyarrow.parquet
 
 #: Rows turned into Python at once.
@@ -69,22 +70,41 @@ class ParquetFile(Source):
         number, end = start, start + file.metadata.row_group(group).num_rows
         try:
             for batch in file.iter_batches(batch_size=BATCH, row_groups=[group]):
+                plain = {name for name in batch.schema.names if name not in nested and _is_plain(batch[name])}
                 for row in batch.to_pylist():
-                    yield self._row(row, number=number, nested=nested)
+                    yield self._row(row, number=number, nested=nested, plain=plain)
                     number += 1
         except (OSError, pyarrow.ArrowException) as error:
             for lost in range(number, end):
                 yield aside(lost, f"Its row group, {group + 1} of {file.num_row_groups}, cannot be read: {error}.")
 
-    def _row(self, row: dict[str, Value], *, number: int, nested: list[str]) -> Found | SetAside:
+    def _row(self, row: dict[str, Value], *, number: int, nested: list[str], plain: set[str]) -> Found | SetAside:
         try:
-            named = {name: _json(cell, mark=name in nested) for name, cell in row.items() if not _empty(cell)}
-            if not finite(named):
+            named = {
+                name: cell if name in plain else _json(cell, mark=name in nested)
+                for name, cell in row.items()
+                if not _empty(cell)
+            }
+            if not all(name in plain or finite(cell) for name, cell in named.items()):
                 raise NotARecord("It holds a number that is not finite.")
             record = record_of(named, collection=self.collection, columns=self._columns)
-            return Found(row=number, records=checked([record]), excerpt=str(plain(named))[:200])
+            return Found(row=number, records=checked([record]), excerpt=f"{self._columns.id} {record.id}")
         except NotARecord as error:
             return aside(number, str(error), text=str(row))
+
+
+def _is_plain(column: "pyarrow.Array[pyarrow.Scalar[pyarrow.DataType]]") -> bool:
+    """Whether a record may hold the column's values as they are; told of the whole column, not cell by cell."""
+    import pyarrow.compute
+    from pyarrow import types
+
+    kind = column.type
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        column = pyarrow.compute.list_flatten(column)  # type: ignore[arg-type]  # its type was just found to be a list
+        kind = column.type
+    if types.is_floating(kind):
+        return bool(pyarrow.compute.all(pyarrow.compute.is_finite(column)).as_py() is not False)
+    return types.is_integer(kind) or types.is_boolean(kind) or types.is_string(kind) or types.is_large_string(kind)
 
 
 def _empty(cell: Value) -> bool:
