@@ -121,10 +121,6 @@ class Runner:
             )
         return self._work(job.id, self._prepare(request, job), started=started, progress=progress)
 
-    def resume(self, identity: str, *, progress: Callable[[Progress], None]) -> Summary:
-        """Work until a job that is known whole has ended."""
-        return self._work(identity, iter(()), started=self._clock.now(), progress=progress)
-
     def retry(
         self,
         job: Job,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 
-from msgspec import Struct, field, structs
+from msgspec import Struct, field
 
 from limner.domain.outputs import AnyOutput
 from limner.domain.reads import Condition, Read
@@ -289,9 +289,3 @@ def _check_pipeline(pipeline: Pipeline) -> None:
             if first in later:
                 raise ConfigurationError(f"Stage {stage.name} reads {first}, which is listed after it.")
         seen[stage.name] = pipeline.over(stage)
-
-
-def with_alias(stage: Stage, *, model: str) -> Stage:
-    """*stage* with the model of its default implementation replaced: what a comparison of two models runs."""
-    way = structs.replace(stage.chosen(stage.default), model=model)
-    return structs.replace(stage, implementations={**stage.implementations, stage.default: way})

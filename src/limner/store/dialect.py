@@ -1,10 +1,9 @@
 """What differs between SQLite and PostgreSQL; the only file that may know."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.sql.dml import Insert
@@ -137,8 +136,3 @@ def size_of(connection: Connection) -> int:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         return int(pages) * int(connection.exec_driver_sql("PRAGMA page_size").scalar_one())
     return int(connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one())
-
-
-def packed_mapping(value: Mapping[str, object]) -> bytes:
-    """A small mapping as bytes, for columns that hold details."""
-    return msgspec.msgpack.encode(value)

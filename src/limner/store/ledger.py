@@ -1,7 +1,7 @@
 """The ledger: one byte for what became of each record of a job or a standing pipeline; counts exact in every read."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy import bindparam, func, insert, literal, select, update
 
@@ -132,13 +132,6 @@ class Ledger(Noun):
         columns = [c for c in ledger.c if c.name != "owner"]
         source = select(literal(to), *columns).where(ledger.c.owner == owner)
         self.connection.execute(insert(ledger).from_select(["owner", *(c.name for c in columns)], source))
-
-    def owners_of(self, owners: Iterable[str], *, first: int, last: int) -> list[str]:
-        """Those of *owners* that may hold records between *first* and *last*."""
-        query = select(ledger.c.owner).where(
-            ledger.c.owner.in_(list(owners)), ledger.c.last >= first, ledger.c.first <= last
-        )
-        return list(self.connection.execute(query.distinct()).scalars())
 
     def _parts(self, owner: str, first: int, last: int) -> list[tuple[int, bytes, bytes]]:
         query = select(ledger.c.part, ledger.c.records, ledger.c.fates).where(

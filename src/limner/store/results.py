@@ -1,7 +1,7 @@
 """Results: what one version of one stage said about one record, and the attempts that failed."""
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -13,7 +13,7 @@ from limner.domain.failures import Failure
 from limner.domain.tasks import Status
 from limner.store.base import Noun
 from limner.store.dialect import upsert
-from limner.store.schema import attempts, records, results, tasks
+from limner.store.schema import attempts, results, tasks
 
 #: Record, node, version, status, task, attempts charged, asked, read, value digest, value.
 ResultRow: TypeAlias = tuple[int, int, int, int, int | None, int, bytes, bytes, bytes, bytes]
@@ -66,11 +66,6 @@ _failure = msgspec.msgpack.Decoder(Failure)
 def encode_failure(failure: Failure) -> bytes:
     """*failure* as a failed result's value."""
     return msgspec.msgpack.encode(failure)
-
-
-def decode_failure(data: bytes) -> Failure:
-    """The failure in a failed result's value."""
-    return _failure.decode(data)
 
 
 class Results(Noun):
@@ -281,20 +276,6 @@ class Results(Noun):
             )
             for row in self.connection.execute(query)
         ]
-
-    def worker_of(self, task_keys: Sequence[int]) -> dict[int, tuple[str | None, int]]:
-        """Worker and attempt of tasks, by key."""
-        query = select(tasks.c.pk, tasks.c.worker, tasks.c.attempt).where(tasks.c.pk.in_(task_keys))
-        return {row[0]: (row[1], row[2]) for row in self.connection.execute(query)}
-
-    def orphans(self, *, node: int, version: int) -> Iterator[int]:
-        """Records whose result stands although they are not live any more."""
-        query = (
-            select(results.c.record)
-            .join(records, records.c.pk == results.c.record)
-            .where(results.c.node == node, results.c.version == version, records.c.state == 2)
-        )
-        yield from self.connection.execute(query).scalars()
 
 
 def _versions(versions: Mapping[int, int]) -> ColumnElement[bool]:

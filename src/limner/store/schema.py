@@ -55,7 +55,8 @@ records = Table(
     #: Over fields, revision, source version and parent.
     Column("digest", LargeBinary, nullable=False),
     Column("fields", LargeBinary, nullable=False),
-    UniqueConstraint("collection", "id"),
+    # The id first: a page of a collection is then read in order of the keys, which are the rows' own.
+    UniqueConstraint("id", "collection"),
     Index(
         "records_by_parent",
         "parent",
@@ -154,7 +155,7 @@ tasks = Table(
     Column("seconds", Float, nullable=False),
     Index("tasks_by_node", "node", "state", "last"),
     Index("tasks_by_job", "job", "state", "node", "pk"),
-    Index("tasks_open", "state", "lease_until", sqlite_where=text("state < 2"), postgresql_where=text("state < 2")),
+    Index("tasks_by_state", "state", "node", "job"),
 )
 
 jobs = Table(

@@ -5,7 +5,7 @@ from enum import IntEnum
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Select, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Select, bindparam, func, insert, or_, select, update
 
 from limner.domain.packing import pack, unpack
 from limner.store.base import Noun
@@ -150,12 +150,6 @@ class Tasks(Noun):
         query = select(tasks.c.node, func.count()).where(tasks.c.state == TaskState.SENT).group_by(tasks.c.node)
         return {row[0]: row[1] for row in self.connection.execute(query)}
 
-    def next_retry(self) -> float | None:
-        """When the earliest waiting task may be sent."""
-        query = select(func.min(tasks.c.not_before)).where(tasks.c.state == TaskState.READY)
-        found = self.connection.execute(query).scalar_one_or_none()
-        return None if found is None else float(found)
-
     def send(self, rows: Sequence[tuple[int, float]]) -> None:
         """Mark tasks as sent: key and end of the lease."""
         self.bulk(
@@ -275,10 +269,6 @@ class Tasks(Noun):
             .group_by(tasks.c.node)
         )
         return {row[0]: (int(row[1] or 0) // 8, row[2]) for row in self.connection.execute(query)}
-
-    def purge_dropped(self) -> None:
-        """Delete dropped tasks that no result points at."""
-        self.connection.execute(delete(tasks).where(tasks.c.state == TaskState.DROPPED, tasks.c.done == 0))
 
     def _open(self) -> "Select[tuple[Any, ...]]":
         return select(*(tasks.c[name] for name in _COLUMNS))

@@ -114,7 +114,6 @@ class NounsContract:
             assert tx.tasks.load([task.pk]) == {}
             assert tx.tasks.in_flight() == {}
             assert tx.tasks.backlog() == {(1, "j"): 1}
-            assert tx.tasks.next_retry() == 50.0
             assert tx.tasks.any_open(job="j")
             assert tx.tasks.any_of([1])
             assert not tx.tasks.any_of([2])

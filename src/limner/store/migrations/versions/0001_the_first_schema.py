@@ -176,7 +176,7 @@ def upgrade() -> None:
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("fields", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("pk"),
-        sa.UniqueConstraint("collection", "id"),
+        sa.UniqueConstraint("id", "collection"),
     )
     with op.batch_alter_table("records", schema=None) as batch_op:
         batch_op.create_index(
@@ -263,13 +263,7 @@ def upgrade() -> None:
     with op.batch_alter_table("tasks", schema=None) as batch_op:
         batch_op.create_index("tasks_by_job", ["job", "state", "node", "pk"], unique=False)
         batch_op.create_index("tasks_by_node", ["node", "state", "last"], unique=False)
-        batch_op.create_index(
-            "tasks_open",
-            ["state", "lease_until"],
-            unique=False,
-            sqlite_where=sa.text("state < 2"),
-            postgresql_where=sa.text("state < 2"),
-        )
+        batch_op.create_index("tasks_by_state", ["state", "node", "job"], unique=False)
 
     op.create_table(
         "versions",
