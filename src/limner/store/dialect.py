@@ -54,7 +54,7 @@ def _open_sqlite(url: URL) -> Engine:
             "synchronous=FULL",
             "cache_size=-65536",
             "temp_store=MEMORY",
-            "mmap_size=268435456",
+            "mmap_size=67108864",
             "wal_autocheckpoint=4000",
         ):
             cursor.execute(f"PRAGMA {pragma}")

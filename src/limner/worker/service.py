@@ -24,6 +24,8 @@ _log = structlog.get_logger(__name__)
 _IDLE = 60.0
 #: First and longest wait before a bus that could not be reached is asked again, in seconds.
 _AGAIN = (0.1, 5.0)
+#: Seconds that a thread is waited for once what it did was ended.
+_LAST = 10.0
 
 
 class Held(Struct, frozen=True, kw_only=True):
@@ -65,7 +67,7 @@ class Service:
         self._held: dict[int, Held] = {}
         self._slots: dict[Slot, threading.Thread] = {}
         self._stopping = threading.Event()
-        self._intake = threading.Thread(target=self._take, name=f"take {topic}")
+        self._intake = threading.Thread(target=self._take, name=f"take {topic}", daemon=True)
         #: When it last had a task, on the monotonic clock.
         self.last_busy = time.monotonic()
 
@@ -100,9 +102,11 @@ class Service:
         for slot, thread in slots.items():
             if thread.is_alive():
                 slot.kill()
-        self._intake.join()
-        for thread in slots.values():
-            thread.join()
+        # Bounded, and the threads are daemons: whatever one of them hangs on, a process that was told to stop stops.
+        for thread in (self._intake, *slots.values()):
+            thread.join(_LAST)
+            if thread.is_alive():
+                _log.error("thread_left_behind", thread=thread.name)
         while self._waiting:
             held = self._waiting.popleft()
             held.report.release(STOPPING)
@@ -153,7 +157,7 @@ class Service:
     def _open_slot(self) -> None:
         """One more thread that does tasks; its child process begins and ends with it."""
         slot = self._new_slot()
-        thread = threading.Thread(target=self._serve, args=(slot,), name=f"slot {self._topic}")
+        thread = threading.Thread(target=self._serve, args=(slot,), name=f"slot {self._topic}", daemon=True)
         self._slots[slot] = thread
         thread.start()
 

@@ -79,7 +79,7 @@ class Worker:
         self._lock = threading.Lock()
         self._started = False
         self._over = threading.Event()
-        self._ticker = threading.Thread(target=self._tick, name="worker ticks")
+        self._ticker = threading.Thread(target=self._tick, name="worker ticks", daemon=True)
 
     @property
     def topics(self) -> list[str]:
@@ -139,7 +139,7 @@ class Worker:
             service.join(ends=ends)
         enough.cancel()
         self._over.set()
-        self._ticker.join()
+        self._ticker.join(_TICK * 40)
 
     def _all(self) -> list[Service]:
         with self._lock:
