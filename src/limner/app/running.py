@@ -214,7 +214,11 @@ class Runner:
             nodes = [node for node in scope.view.nodes if node.version is not None]
             stale = nodes if request.full else stale_nodes(tx, scope.view)
         if stale and scope.standing:
-            for _ in engine.passes.over(scope, stale, job=job.id):
+            narrowed = request.ids is not None or request.since is not None or request.until is not None
+            for kept in engine.passes.over(scope, stale, job=job.id):
+                if kept and not narrowed:
+                    with engine.store.transaction() as tx:
+                        tx.jobs.grow(job.id, reused=kept)
                 yield
         if request.pages is not None:
             yield from self._take_in(request, job)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from limner.clock import Clock
-from limner.domain.assessment import Node
+from limner.domain.assessment import Kind, Node
+from limner.domain.jobs import Fate
 from limner.domain.pipelines import StageKind
 from limner.domain.versions import Version
 from limner.engine.children import journal_children, plan_children
@@ -79,7 +80,7 @@ class Pass:
 
     def over(self, scope: Scope, nodes: list[Node], *, job: str | None) -> Iterator[int]:
         """
-        Plan whatever is stale in *nodes* and in what reads them; yields the records looked at, page by page.
+        Plan whatever is stale in *nodes* and in what reads them; yields, by page, the results that open records keep.
 
         Killed half-way it begins anew, since only its end is remembered; tasks are not planned twice.
         """
@@ -100,9 +101,9 @@ class Pass:
                 if not keys:
                     return
                 self._serve_children(tx, scope, nodes, collection, keys, job=job)
-                self._page(tx, scope, collection, keys, job=job)
+                kept = self._page(tx, scope, collection, keys, job=job)
             after = keys[-1]
-            yield len(keys)
+            yield kept
 
     def _serve_children(
         self, tx: Transaction, scope: Scope, nodes: list[Node], collection: int, keys: list[int], *, job: str | None
@@ -115,7 +116,8 @@ class Pass:
                 journal_children(tx, expanded, at=self._clock.now())
                 plan_children(tx, view, self._planner, expanded, job=job)
 
-    def _page(self, tx: Transaction, scope: Scope, collection: int, keys: list[int], *, job: str | None) -> None:
+    def _page(self, tx: Transaction, scope: Scope, collection: int, keys: list[int], *, job: str | None) -> int:
+        """Plan one page; how many results of records that are open now were found current."""
         view = scope.view
         found = self._planner.plan(tx, view, collection, keys, job=job)
         enroll(tx, view, collection, keys, job=job)
@@ -124,3 +126,7 @@ class Pass:
         if collection == view.root:
             scope.enter(tx, {key: fates[key] for key in keys if key in fates})
         scope.settle(tx, fates)
+        if collection != view.root:
+            return 0
+        still = [verdicts for key, verdicts in found.verdicts.items() if fates.get(key) is Fate.OPEN]
+        return sum(verdict.kind is Kind.SETTLED for verdicts in still for verdict in verdicts.values())
