@@ -96,4 +96,8 @@ class Job(Struct, frozen=True, kw_only=True):
     priority: int = 0
     created: float = 0.0
     ended: float | None = None
+    #: When it is stopped if it has not ended by then.
+    expires: float | None = None
+    #: It is stopped as failed once more than this share of its records failed.
+    fail_threshold: float | None = None
     detail: Mapping[str, Value] = field(default_factory=dict)

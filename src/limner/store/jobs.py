@@ -28,12 +28,11 @@ _decoder = msgspec.msgpack.Decoder(Job)
 class Jobs(Noun):
     """Jobs, within one transaction."""
 
-    def add(self, job: Job, *, project: str = "default") -> None:
+    def add(self, job: Job) -> None:
         """Insert a job."""
         self.connection.execute(
             insert(jobs).values(
                 id=job.id,
-                project=project,
                 pipeline=job.pipeline,
                 state=job.state.value,
                 priority=job.priority,

@@ -111,20 +111,18 @@ class Records(Noun):
         super().__init__(connection, statements)
         self._loaded: dict[int, StoredRecord] = {}
 
-    def collection(self, name: str, *, project: str = "default") -> int:
+    def collection(self, name: str) -> int:
         """The key of the collection called *name*, which is made if it is new."""
-        found = self.find_collection(name, project=project)
+        found = self.find_collection(name)
         if found is not None:
             return found
         return int(
-            self.connection.execute(
-                insert(collections).values(project=project, name=name).returning(collections.c.pk)
-            ).scalar_one()
+            self.connection.execute(insert(collections).values(name=name).returning(collections.c.pk)).scalar_one()
         )
 
-    def find_collection(self, name: str, *, project: str = "default") -> int | None:
+    def find_collection(self, name: str) -> int | None:
         """The key of the collection called *name*; None if there is none."""
-        query = select(collections.c.pk).where(collections.c.project == project, collections.c.name == name)
+        query = select(collections.c.pk).where(collections.c.name == name)
         return self.connection.execute(query).scalar_one_or_none()
 
     def collection_names(self) -> dict[int, str]:
@@ -132,14 +130,14 @@ class Records(Noun):
         rows = self.connection.execute(select(collections.c.pk, collections.c.name))
         return {row.pk: row.name for row in rows}
 
-    def take_in(self, given: Sequence[RecordIn], *, project: str = "default") -> Intaken:
+    def take_in(self, given: Sequence[RecordIn]) -> Intaken:
         """
         Insert or update *given*, the last one winning where an id is given twice.
 
         A record whose source version is older than the stored one changes nothing.
         """
-        parents, named = self._parents(given, project=project)
-        known = {name: self.collection(name, project=project) for name in {record.collection for record in given}}
+        parents, named = self._parents(given)
+        known = {name: self.collection(name) for name in {record.collection for record in given}}
         stored = self._stored(given, known)
         adding: dict[tuple[int, str], tuple[object, ...]] = {}
         changing: dict[int, tuple[object, ...]] = {}
@@ -187,29 +185,27 @@ class Records(Noun):
                     found[(pk, row[1])] = (row[0], row[2], row[3], row[4], row[5])
         return found
 
-    def _parents(
-        self, given: Sequence[RecordIn], *, project: str
-    ) -> tuple[dict[tuple[str, str], int], dict[int, list[int]]]:
+    def _parents(self, given: Sequence[RecordIn]) -> tuple[dict[tuple[str, str], int], dict[int, list[int]]]:
         """Keys of the parents that are named; one that no source described yet is made as a stub: those again."""
         named = {record.parent for record in given if record.parent}
         keys: dict[tuple[str, str], int] = {}
         new: dict[int, list[int]] = {}
         for name in {collection for collection, _ in named}:
             ids = [identity for collection, identity in named if collection == name]
-            found, made = self._stubs(name, ids, project=project)
+            found, made = self._stubs(name, ids)
             keys.update(((name, identity), pk) for identity, pk in (found | made).items())
             if made:
-                new[self.collection(name, project=project)] = list(made.values())
+                new[self.collection(name)] = list(made.values())
         return keys, new
 
-    def stubs(self, name: str, ids: Sequence[str], *, project: str = "default") -> dict[str, int]:
+    def stubs(self, name: str, ids: Sequence[str]) -> dict[str, int]:
         """Keys of the records *ids* of collection *name*; those that are not stored are made as stubs."""
-        found, made = self._stubs(name, ids, project=project)
+        found, made = self._stubs(name, ids)
         return found | made
 
-    def _stubs(self, name: str, ids: Sequence[str], *, project: str) -> tuple[dict[str, int], dict[str, int]]:
+    def _stubs(self, name: str, ids: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
         """Keys of the records that are stored, and of those that were made."""
-        collection = self.collection(name, project=project)
+        collection = self.collection(name)
         found = self.keys(collection, ids)
         empty = encode({})
         rows: dict[tuple[int, str], tuple[object, ...]] = {

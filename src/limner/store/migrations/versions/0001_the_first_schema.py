@@ -50,18 +50,89 @@ def upgrade() -> None:
         batch_op.create_index("attempts_by_record", ["record", "node"], unique=False)
 
     op.create_table(
+        "callbacks",
+        sa.Column("job", sa.Text(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("token", sa.LargeBinary(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("format", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("job"),
+    )
+    op.create_table(
         "collections",
         sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("project", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("pk"),
-        sa.UniqueConstraint("project", "name"),
+        sa.UniqueConstraint("name"),
+    )
+    op.create_table(
+        "deliveries",
+        sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("job", sa.Text(), nullable=False),
+        sa.Column("webhook_id", sa.Text(), nullable=False),
+        sa.Column("page", sa.Integer(), nullable=False),
+        sa.Column("pages", sa.Integer(), nullable=False),
+        sa.Column("state", sa.SmallInteger(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.Float(), nullable=False),
+        sa.Column("last_status", sa.Integer(), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("records", sa.LargeBinary(), nullable=False),
+        sa.Column("created", sa.Float(), nullable=False),
+        sa.Column("ended", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("pk"),
+    )
+    with op.batch_alter_table("deliveries", schema=None) as batch_op:
+        batch_op.create_index("deliveries_by_job", ["job", "pk"], unique=False)
+        batch_op.create_index("deliveries_due", ["state", "next_at"], unique=False)
+
+    op.create_table(
+        "delivery_tries",
+        sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("delivery", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("pk"),
+    )
+    with op.batch_alter_table("delivery_tries", schema=None) as batch_op:
+        batch_op.create_index("delivery_tries_by_delivery", ["delivery", "pk"], unique=False)
+
+    op.create_table(
+        "files",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("created", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
         "followers",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("taken", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "held_artifacts",
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("sha256"),
+    )
+    op.create_table(
+        "idempotency",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("request", sa.LargeBinary(), nullable=False),
+        sa.Column("job", sa.Text(), nullable=False),
+        sa.Column("created", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("key"),
     )
     op.create_table(
         "job_events",
@@ -78,7 +149,6 @@ def upgrade() -> None:
     op.create_table(
         "jobs",
         sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("project", sa.Text(), nullable=False),
         sa.Column("pipeline", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
@@ -163,6 +233,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("pipeline", "stage", "implementation", "variant"),
     )
     op.create_table(
+        "offered",
+        sa.Column("pipeline", sa.Text(), nullable=False),
+        sa.Column("stage", sa.Text(), nullable=False),
+        sa.Column("implementation", sa.Text(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("pipeline", "stage", "implementation"),
+    )
+    op.create_table(
         "records",
         sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("collection", sa.Integer(), nullable=False),
@@ -220,6 +299,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
+        "served",
+        sa.Column("worker", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("ready", sa.SmallInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("worker", "address"),
+    )
+    with op.batch_alter_table("served", schema=None) as batch_op:
+        batch_op.create_index("served_by_address", ["address"], unique=False)
+
+    op.create_table(
         "set_aside",
         sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("job", sa.Text(), nullable=False),
@@ -266,6 +356,20 @@ def upgrade() -> None:
         batch_op.create_index("tasks_by_state", ["state", "node", "job"], unique=False)
 
     op.create_table(
+        "tokens",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("project", sa.Text(), nullable=False),
+        sa.Column("scopes", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("created", sa.Float(), nullable=False),
+        sa.Column("expires", sa.Float(), nullable=True),
+        sa.Column("revoked", sa.Float(), nullable=True),
+        sa.Column("used", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("digest"),
+    )
+    op.create_table(
         "versions",
         sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("pipeline", sa.Text(), nullable=False),
@@ -279,3 +383,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("pk"),
         sa.UniqueConstraint("pipeline", "stage", "implementation", "digest"),
     )
+    op.create_table(
+        "workers",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("detail", sa.LargeBinary(), nullable=False),
+        sa.Column("state", sa.LargeBinary(), nullable=False),
+        sa.Column("first_seen", sa.Float(), nullable=False),
+        sa.Column("last_seen", sa.Float(), nullable=False),
+        sa.Column("last_progress", sa.Float(), nullable=True),
+        sa.Column("records", sa.BigInteger(), nullable=False),
+        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.Column("drain", sa.SmallInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("workers", schema=None) as batch_op:
+        batch_op.create_index("workers_by_last_seen", ["last_seen"], unique=False)
