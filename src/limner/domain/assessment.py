@@ -1,7 +1,7 @@
 """What is current and what is stale: the one rule that planner, conductor and ``limner plan`` share."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import IntEnum
 
 from msgspec import Struct
@@ -11,6 +11,7 @@ from limner.domain.pipelines import Stage, StageKind
 from limner.domain.reads import Comparison, Condition, Read
 from limner.domain.tasks import Status
 from limner.domain.values import Value, at_path, decode, encode
+from limner.errors import UsageError
 
 #: MessagePack's nil: what an optional read adds where there is nothing.
 NIL = b"\xc0"
@@ -60,13 +61,25 @@ WAITING = Verdict(Kind.WAITING)
 class Subject:
     """A record as the rule sees it; its fields are decoded when something reads them."""
 
-    __slots__ = ("_fields", "_packed", "digest", "parent", "pk", "revision")
+    __slots__ = ("_fields", "_packed", "digest", "identity", "parent", "pk", "revision")
 
     def __init__(
-        self, pk: int, packed: bytes, *, digest: bytes, revision: bytes = b"", parent: "Subject | None" = None
+        self,
+        pk: int,
+        packed: bytes,
+        *,
+        digest: bytes,
+        identity: str = "",
+        revision: bytes = b"",
+        parent: "Subject | None" = None,
     ) -> None:
-        """*packed* are its encoded fields, which *digest* covers; *revision* marks the bytes behind its addresses."""
+        """
+        Fields are *packed*, which *digest* covers; *identity* is the record's id.
+
+        *revision* marks the bytes behind its addresses.
+        """
         self.pk = pk
+        self.identity = identity
         self.digest = digest
         self.revision = revision
         self.parent = parent
@@ -75,9 +88,9 @@ class Subject:
 
     @property
     def fields(self) -> Mapping[str, Value]:
-        """The fields by name."""
+        """The fields by name; ``record.id`` is among them."""
         if self._fields is None:
-            self._fields = decode(self._packed)
+            self._fields = {**decode(self._packed), "record": {"id": self.identity}}
         return self._fields
 
 
@@ -148,13 +161,33 @@ class Node(Struct, frozen=True, kw_only=True):
 
 
 def resolve_sources(
-    stage: Stage, *, implementation: str, nodes: Mapping[str, int]
+    stage: Stage, *, implementation: str, nodes: Mapping[str, int], left_out: Collection[str] = ()
 ) -> tuple[tuple[Source, ...], tuple[tuple[Condition, Source], ...]]:
-    """Where each read and condition of *stage* comes from; *nodes* maps the stages before it to node keys."""
+    """
+    Where each read and condition of *stage* comes from; *nodes* maps the stages before it to node keys.
+
+    Raises:
+        UsageError: it needs what a stage says that is *left_out*.
+    """
     reads = stage.reads_of(implementation)
     sources = tuple(_source(name, read, nodes=nodes) for name, read in sorted(reads.items()))
-    conditions = tuple((c, _source("", Read(path=c.path, optional=True), nodes=nodes)) for c in stage.when)
+    for source in sources:
+        if source.node is None and not source.read.optional and stage_read(source) in left_out:
+            raise UsageError(
+                f"Stage {stage.name} reads {source.read.path}; stage {stage_read(source)} is not asked for."
+            )
+    conditions = tuple(
+        (c, _source("", Read(path=c.path, optional=True), nodes=nodes)) for c in stage.when_of(implementation)
+    )
     return sources, conditions
+
+
+def gate_of(stage: Stage, *, implementation: str, node: int) -> tuple[Condition, Source]:
+    """The condition that a gate puts on the stages that are listed after it."""
+    condition = Condition(
+        path=f"{stage.name}.keep", compare=Comparison.NOT_EQUAL, value=False, reason=f"{stage.name} {implementation}"
+    )
+    return condition, _source("", Read(path=condition.path, optional=True), nodes={stage.name: node})
 
 
 def spec_of(stage: Stage, *, implementation: str) -> bytes:

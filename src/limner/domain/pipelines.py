@@ -1,9 +1,10 @@
 """Pipelines and their stages, as a user declares them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
+from typing import TypeAlias
 
 from msgspec import Struct, field
 
@@ -11,9 +12,13 @@ from limner.domain.outputs import AnyOutput
 from limner.domain.reads import Condition, Read
 from limner.domain.retry import RetryPolicy
 from limner.domain.values import Value
-from limner.errors import ConfigurationError, NotFound
+from limner.errors import ConfigurationError, NotFound, UsageError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)*")
+#: What an implementation infers by that lives only on outside workers.
+EXTERNAL = "external"
+#: Implementations by stage, as a job chooses them; see :func:`steps_of`.
+Choices: TypeAlias = Mapping[str, Sequence[str]]
 
 
 class StageKind(StrEnum):
@@ -27,7 +32,8 @@ class StageKind(StrEnum):
 class Implementation(Struct, frozen=True, kw_only=True):
     """One named way to do a stage."""
 
-    #: ``package.module:Name`` of a class or function, or a built-in: ``onnx``, ``http``, ``given``.
+    #: ``package.module:Name`` of a class or function, or a built-in: ``onnx``, ``http``, ``given``; ``external`` is
+    #: one that only outside workers hold.
     infer: str
     #: Name and alias or number of its model, for example ``codes@champion``.
     model: str | None = None
@@ -35,6 +41,8 @@ class Implementation(Struct, frozen=True, kw_only=True):
     params: Mapping[str, Value] = field(default_factory=dict)
     #: What it is given in place of what the stage reads; None means just that.
     reads: Mapping[str, str | Read] | None = None
+    #: Conditions in place of the stage's; None means those.
+    when: tuple[Condition, ...] | None = None
 
 
 class Stage(Struct, frozen=True, kw_only=True):
@@ -60,6 +68,8 @@ class Stage(Struct, frozen=True, kw_only=True):
     missing: str = "run"
     outputs: Mapping[str, AnyOutput] = field(default_factory=dict)
     when: tuple[Condition, ...] = ()
+    #: Its value holds ``keep``, and where that is false the stages listed after it skip the record.
+    gate: bool = False
     required: bool = True
     #: Inputs that one call of the inferrer is given at most.
     batch: int = 32
@@ -86,6 +96,11 @@ class Stage(Struct, frozen=True, kw_only=True):
         own = self.chosen(implementation).reads
         given = self.reads if own is None else own
         return {name: Read(path=read) if isinstance(read, str) else read for name, read in given.items()}
+
+    def when_of(self, implementation: str) -> tuple[Condition, ...]:
+        """The conditions of *implementation*."""
+        own = self.chosen(implementation).when
+        return self.when if own is None else own
 
 
 class Index(Struct, frozen=True, kw_only=True):
@@ -143,6 +158,36 @@ class Pipeline(Struct, frozen=True, kw_only=True):
         return list(dict.fromkeys(names))
 
 
+def steps_of(pipeline: Pipeline, choices: Choices) -> list[tuple[Stage, str]]:
+    """
+    The stages and implementations that *choices* make of a pipeline, in the order in which they stand.
+
+    A stage that is not named has its default, one that is named with an empty list is left out. Where every stage is
+    named, they stand in the order of the choices; a stage that stands there again is written ``classify#2``.
+
+    Raises:
+        NotFound: a stage or an implementation is unknown; the sentence names the known ones.
+        UsageError: nothing is left.
+    """
+    named: dict[str, list[tuple[Stage, str]]] = {}
+    for key, ways in choices.items():
+        found = pipeline.stage(key.partition("#")[0])
+        for way in ways:
+            found.chosen(way)
+        named[key] = [(found, way) for way in ways]
+    declared = [stage.name for stage in pipeline.stages]
+    if {key.partition("#")[0] for key in named} == set(declared):
+        order = list(named)
+    else:
+        order = [key for name in declared for key in (name, *(k for k in named if k.startswith(f"{name}#")))]
+    steps = []
+    for key in order:
+        steps += named[key] if key in named else [(pipeline.stage(key), pipeline.stage(key).default)]
+    if not steps:
+        raise UsageError(f"No stage of pipeline {pipeline.name} is chosen.")
+    return steps
+
+
 def make_index(
     *,
     text: Iterable[str] | Mapping[str, float] = (),
@@ -173,6 +218,7 @@ def make_stage(
     missing: str = "run",
     outputs: Mapping[str, AnyOutput] | None = None,
     when: Condition | Iterable[Condition] = (),
+    gate: bool = False,
     required: bool = True,
     batch: int = 32,
     task_size: int | None = None,
@@ -203,6 +249,7 @@ def make_stage(
         missing=missing,
         outputs=dict(outputs or {}),
         when=(when,) if isinstance(when, Condition) else tuple(when),
+        gate=gate,
         required=required,
         batch=batch,
         task_size=task_size or max(batch, min(512, batch * 8)),
@@ -267,7 +314,9 @@ def _check_stage(stage: Stage) -> None:
         "gathers, so it needs of= (the members' collection) and by=": stage.kind is StageKind.GATHER
         and not (stage.of and stage.by),
         "needs missing='run' or 'fail'": stage.missing not in ("run", "fail"),
-        "gathers, which goes without when=": stage.kind is StageKind.GATHER and bool(stage.when),
+        "gathers, which goes without when=": stage.kind is StageKind.GATHER
+        and any(stage.when_of(way) for way in stage.implementations),
+        "is a gate, which is a map": stage.gate and stage.kind is not StageKind.MAP,
         "gathers, so it reads values of its members, and no files or parents": stage.kind is StageKind.GATHER
         and any(read.file or read.path.startswith("parent.") for read in stage.reads.values()),
     }
@@ -284,7 +333,8 @@ def _check_pipeline(pipeline: Pipeline) -> None:
             raise ConfigurationError(f"Pipeline {pipeline.name}: the stage name {stage.name} is taken.")
         later = {s.name for s in pipeline.stages} - set(seen)
         reads = [read for way in stage.implementations for read in stage.reads_of(way).values()]
-        for path in [read.path for read in reads] + [c.path for c in stage.when]:
+        conditions = [condition for way in stage.implementations for condition in stage.when_of(way)]
+        for path in [read.path for read in reads] + [condition.path for condition in conditions]:
             first = path.removeprefix("parent.").split(".")[0]
             if first in later:
                 raise ConfigurationError(f"Stage {stage.name} reads {first}, which is listed after it.")

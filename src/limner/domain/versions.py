@@ -48,7 +48,7 @@ def version_of(stage: Stage, *, implementation: str, description: Description, m
         [model.name, model.sha256, dict(model.manifest)] if model else None,
         dict(way.params),
         dict(description.environment),
-        [[c.path, c.compare.value, c.value, c.reason] for c in stage.when],
+        [[c.path, c.compare.value, c.value, c.reason] for c in stage.when_of(implementation)],
     ]
     return Version(
         digest=digest([encode(part) for part in parts]).hex(),

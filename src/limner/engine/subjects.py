@@ -64,4 +64,6 @@ def load(
 
 def _subject(record: StoredRecord, parent: StoredRecord | None) -> Subject:
     above = None if parent is None else _subject(parent, None)
-    return Subject(record.pk, record.fields, digest=record.digest, revision=record.stamp, parent=above)
+    return Subject(
+        record.pk, record.fields, digest=record.digest, identity=record.id, revision=record.stamp, parent=above
+    )

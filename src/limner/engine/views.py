@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct, structs
 
-from limner.domain.assessment import Node, Source, resolve_sources, spec_of
-from limner.domain.pipelines import Pipeline, Stage, StageKind
-from limner.errors import UsageError
+from limner.domain.assessment import Node, Source, gate_of, resolve_sources, spec_of
+from limner.domain.pipelines import Choices, Pipeline, Stage, StageKind, steps_of
 from limner.store.nodes import StoredNode
 from limner.store.store import Transaction
 
@@ -20,7 +19,7 @@ class View(Struct, frozen=True, kw_only=True):
     #: Keys of the collections by name.
     collections: Mapping[str, int]
     #: What is chosen besides the defaults, as in a job.
-    choices: Mapping[str, Sequence[str]]
+    choices: Choices
     #: Nodes of the pipeline that it does not look through: children that they made are none of its business.
     others: frozenset[int] = frozenset()
 
@@ -94,24 +93,22 @@ def _sources(node: Node) -> Iterator[Source]:
     yield from (source for _, source in node.conditions)
 
 
-def check_choices(pipeline: Pipeline, choices: Mapping[str, Sequence[str]]) -> None:
+def check_choices(pipeline: Pipeline, choices: Choices) -> None:
     """
     Refuse choices that the pipeline does not offer.
 
     Raises:
         NotFound: a stage or an implementation is unknown; the sentence names the known ones.
-        UsageError: a stage is chosen without an implementation.
+        UsageError: nothing is chosen, or a stage needs what another says that is left out.
     """
-    for stage, ways in choices.items():
-        if not ways:
-            raise UsageError(f"Stage {stage} is chosen without an implementation.")
-        for way in ways:
-            pipeline.stage(stage).chosen(way)
+    listed = {stage.name for stage in pipeline.stages}
+    before: dict[str, int] = {}
+    for stage, way in steps_of(pipeline, choices):
+        resolve_sources(stage, implementation=way, nodes=before, left_out=listed)
+        before[stage.name] = 0
 
 
-def resolve(
-    tx: Transaction, pipeline: Pipeline, *, choices: Mapping[str, Sequence[str]] | None = None, create: bool = True
-) -> View:
+def resolve(tx: Transaction, pipeline: Pipeline, *, choices: Choices | None = None, create: bool = True) -> View:
     """
     The view of *pipeline* with *choices* beside its defaults; new nodes are inserted if *create*.
 
@@ -119,60 +116,60 @@ def resolve(
         NotFound: a choice names an unknown stage or implementation, or a node is missing and not to be made.
     """
     chosen = dict(choices or {})
-    check_choices(pipeline, chosen)
+    steps = steps_of(pipeline, chosen)
     find = tx.records.collection if create else lambda name: tx.records.find_collection(name) or 0
     collections = {name: find(name) for name in pipeline.collections()}
     stored = {(n.stage, n.implementation, n.variant): n for n in tx.nodes.of(pipeline.name)}
+    stock = _Stock(pipeline=pipeline, chosen=chosen, stored=stored, collections=collections, create=create)
     nodes: list[Node] = []
     last: dict[str, Node] = {}
-    for stage in pipeline.stages:
-        for way in chosen.get(stage.name, [stage.default]):
-            found = _resolve_node(
-                tx,
-                pipeline,
-                stage,
-                way,
-                last=last,
-                chosen=chosen,
-                stored=stored,
-                collections=collections,
-                create=create,
-            )
-            nodes.append(found)
-        last[stage.name] = nodes[-1]
+    gates: list[Node] = []
+    for at, (stage, way) in enumerate(steps):
+        nodes.append(_resolve_node(tx, stock, stage, way, last=last, gates=gates))
+        if at + 1 == len(steps) or steps[at + 1][0] is not stage:
+            # Several implementations listed together do not read one another.
+            last[stage.name] = nodes[-1]
+            gates += [nodes[-1]] if stage.gate else []
     others = {node.pk for node in stored.values()} - {node.pk for node in nodes}
     return View(
         pipeline=pipeline, nodes=tuple(nodes), collections=collections, choices=chosen, others=frozenset(others)
     )
 
 
+class _Stock(Struct, frozen=True, kw_only=True):
+    """What nodes are resolved against."""
+
+    pipeline: Pipeline
+    chosen: Choices
+    stored: Mapping[tuple[str, str, str], StoredNode]
+    collections: Mapping[str, int]
+    create: bool
+
+
 def _resolve_node(
-    tx: Transaction,
-    pipeline: Pipeline,
-    stage: Stage,
-    way: str,
-    *,
-    last: Mapping[str, Node],
-    chosen: Mapping[str, Sequence[str]],
-    stored: Mapping[tuple[str, str, str], StoredNode],
-    collections: Mapping[str, int],
-    create: bool,
+    tx: Transaction, stock: _Stock, stage: Stage, way: str, *, last: Mapping[str, Node], gates: Sequence[Node]
 ) -> Node:
-    """The node of one implementation of a stage, reading the nodes *last* chosen before it."""
+    """The node of one implementation of a stage, reading the nodes *last* chosen before it, behind *gates*."""
+    pipeline = stock.pipeline
     over = pipeline.over(stage)
     sources, conditions = resolve_sources(
-        stage, implementation=way, nodes={name: node.pk for name, node in last.items()}
+        stage,
+        implementation=way,
+        nodes={name: node.pk for name, node in last.items()},
+        left_out={other.name for other in pipeline.stages},
     )
+    before = [g for g in gates if g.collection == over and stage.kind is not StageKind.GATHER]
+    conditions += tuple(gate_of(g.stage, implementation=g.implementation, node=g.pk) for g in before)
     read = {source.node for source in (*sources, *(source for _, source in conditions))}
-    variant = _variant([node for node in last.values() if node.pk in read], makers=_makers(pipeline, stage, chosen))
-    found = stored.get((stage.name, way, variant))
+    named = _makers(pipeline, stage, stock.chosen) | {f"{g.stage.name}={g.implementation}" for g in before}
+    variant = _variant([node for node in (*last.values(), *before) if node.pk in read], named=named)
+    found = stock.stored.get((stage.name, way, variant))
     if found is None:
-        if not create:
-            found = StoredNode(
-                -1 - len(last), pipeline.name, stage.name, way, variant, collections[over], None, None, None, 0
-            )
+        if stock.create:
+            found = tx.nodes.add(pipeline.name, stage.name, way, variant=variant, collection=stock.collections[over])
         else:
-            found = tx.nodes.add(pipeline.name, stage.name, way, variant=variant, collection=collections[over])
+            at = stock.collections[over]
+            found = StoredNode(-1 - len(last), pipeline.name, stage.name, way, variant, at, None, None, None, 0)
     return Node(
         pk=found.pk,
         stage=stage,
@@ -182,10 +179,15 @@ def _resolve_node(
         version=found.active,
         sources=sources,
         conditions=conditions,
-        own_fields_only=not conditions and all(s.node is None and not s.of_parent for s in sources),
+        own_fields_only=not conditions and all(_own_field(source) for source in sources),
         only_reads=_only_read(sources) if not conditions else None,
         spec=spec_of(stage, implementation=way),
     )
+
+
+def _own_field(source: Source) -> bool:
+    """Whether a read is of a field that the record's digest covers."""
+    return source.node is None and not source.of_parent and source.path[:1] != ("record",)
 
 
 def _only_read(sources: Sequence[Source]) -> int | None:
@@ -195,7 +197,7 @@ def _only_read(sources: Sequence[Source]) -> int | None:
     return sources[0].node
 
 
-def _makers(pipeline: Pipeline, stage: Stage, chosen: Mapping[str, Sequence[str]]) -> set[str]:
+def _makers(pipeline: Pipeline, stage: Stage, chosen: Choices) -> set[str]:
     """What makes a gather's members, where that is not the default: other members are another group."""
     if stage.kind is not StageKind.GATHER:
         return set()
@@ -208,9 +210,9 @@ def _makers(pipeline: Pipeline, stage: Stage, chosen: Mapping[str, Sequence[str]
     }
 
 
-def _variant(upstream: Sequence[Node], *, makers: set[str]) -> str:
-    """Names the ancestors' implementations where they are not the defaults."""
-    named = set(makers)
+def _variant(upstream: Sequence[Node], *, named: set[str]) -> str:
+    """Names the ancestors' implementations where they are not the defaults, besides those *named*."""
+    named = set(named)
     for node in upstream:
         named.update(part for part in node.variant.split("+") if part)
         if node.implementation != node.stage.default:
