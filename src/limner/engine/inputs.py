@@ -77,7 +77,8 @@ def _column(
         version = view.versions.get(source.node)
         wanted = sorted({owner for owner in owners.values() if owner is not None})
         values = {} if version is None else tx.results.values(wanted, node=source.node, version=version)
-        return [part_of(values.get(owners[key] or 0), source.path) for key in keys]
+        parts = [part_of(values.get(owners[key] or 0), source.path) for key in keys]
+        return parts if source.read.file is None else [_file_of(part) for part in parts]
     subjects = (_owner(source, loaded.subjects[key]) for key in keys)
     if source.read.file is None:
         return [NOTHING if s is None else encode(_at(s.fields, source.path)) for s in subjects]
@@ -103,6 +104,15 @@ def _file(source: Source, subject: Subject, *, fresh: bool) -> bytes:
             fresh=fresh,
         )
     )
+
+
+def _file_of(part: bytes) -> bytes:
+    """The reference to the artifact that an earlier stage made, or to the address that it answered with."""
+    value = decode(part)
+    if value is None:
+        return NOTHING
+    sha256 = value.get("sha256") if isinstance(value, dict) else None
+    return encode_message(FileRef(url=f"artifact:{sha256}" if sha256 else str(value), checksum=sha256))
 
 
 def part_of(value: bytes | None, path: tuple[str, ...]) -> bytes:
