@@ -72,3 +72,15 @@ class SearchUnavailable(LimnerError):
 
 class VersionConflict(UsageError):
     """A query would have compared values of two versions."""
+
+
+class Unauthorized(LimnerError):
+    """Nobody is known by this token, or it holds no longer; the text says what to do and never holds the token."""
+
+
+class Forbidden(LimnerError):
+    """The token is known and does not allow this; the text names what is missing."""
+
+
+class KeyReused(UsageError):
+    """An idempotency key came again with another request."""

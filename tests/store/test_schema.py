@@ -42,7 +42,7 @@ def test_database_of_the_first_schema_opens_with_its_records(tmp_path: Path) -> 
         begin(connection, writing=True)
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
-        connection.execute(insert(collections).values(pk=1, project="default", name="things"))
+        connection.execute(insert(collections).values(pk=1, name="things"))
         old = {"pk": 1, "collection": 1, "id": "a", "state": 0, "digest": b"d", "fields": encode({"x": 1})}
         connection.execute(insert(records).values(**old))
         connection.commit()

@@ -401,6 +401,21 @@ callbacks = Table(
     Column("state", Text, nullable=False),
     #: Round of the job whose end was last put into the outbox.
     Column("round", Integer, nullable=False),
+    #: When the job ended, until that end is in the outbox; set by the transaction that ends the job.
+    Column("due", Float),
+    Index("callbacks_due", "due", sqlite_where=text("due IS NOT NULL"), postgresql_where=text("due IS NOT NULL")),
+)
+
+#: Fates that a callback in stream mode has put into the outbox, by part of the job's ledger.
+reported = Table(
+    "reported",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("part", Integer, primary_key=True),
+    #: Round of the job in which they were.
+    Column("round", Integer, nullable=False),
+    #: One byte a record, in the order of the part: 0 where nothing was reported.
+    Column("fates", LargeBinary, nullable=False),
 )
 
 #: The outbox: one row for each page of a callback.
@@ -409,24 +424,29 @@ deliveries = Table(
     metadata,
     Column("pk", _Key, primary_key=True),
     Column("job", Text, nullable=False),
+    #: Round of the job that it reports.
+    Column("round", Integer, nullable=False),
     #: The same in every try of one page.
     Column("webhook_id", Text, nullable=False),
+    #: Host and port of the receiver: one call to each at a time.
+    Column("host", Text, nullable=False),
     Column("page", Integer, nullable=False),
     Column("pages", Integer, nullable=False),
-    #: 0 pending, 1 delivered, 2 given up.
+    #: 0 pending, 1 delivered, 2 given up, 3 being written, 4 superseded by a later round.
     Column("state", SmallInteger, nullable=False),
     Column("tries", Integer, nullable=False),
+    #: When it is due; while it is being sent, when it would be taken for unsent again.
     Column("next_at", Float, nullable=False),
     Column("last_status", Integer),
     Column("last_error", Text),
-    #: The body, compressed, as it was when it was put into the outbox.
-    Column("body", LargeBinary, nullable=False),
-    #: Records that it reports, packed.
-    Column("records", LargeBinary, nullable=False),
+    #: How many root records it reports.
+    Column("records", Integer, nullable=False),
     Column("created", Float, nullable=False),
     Column("ended", Float),
+    #: The body, compressed, as it was when it was put into the outbox.
+    Column("body", LargeBinary, nullable=False),
     Index("deliveries_by_job", "job", "pk"),
-    Index("deliveries_due", "state", "next_at"),
+    Index("deliveries_due", "state", "host", "next_at"),
 )
 
 #: Every try of every delivery.

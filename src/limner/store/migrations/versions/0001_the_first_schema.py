@@ -58,8 +58,18 @@ def upgrade() -> None:
         sa.Column("format", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("due", sa.Float(), nullable=True),
         sa.PrimaryKeyConstraint("job"),
     )
+    with op.batch_alter_table("callbacks", schema=None) as batch_op:
+        batch_op.create_index(
+            "callbacks_due",
+            ["due"],
+            unique=False,
+            sqlite_where=sa.text("due IS NOT NULL"),
+            postgresql_where=sa.text("due IS NOT NULL"),
+        )
+
     op.create_table(
         "collections",
         sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -71,7 +81,9 @@ def upgrade() -> None:
         "deliveries",
         sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("job", sa.Text(), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
         sa.Column("webhook_id", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
         sa.Column("page", sa.Integer(), nullable=False),
         sa.Column("pages", sa.Integer(), nullable=False),
         sa.Column("state", sa.SmallInteger(), nullable=False),
@@ -79,15 +91,15 @@ def upgrade() -> None:
         sa.Column("next_at", sa.Float(), nullable=False),
         sa.Column("last_status", sa.Integer(), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
-        sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.Column("records", sa.LargeBinary(), nullable=False),
+        sa.Column("records", sa.Integer(), nullable=False),
         sa.Column("created", sa.Float(), nullable=False),
         sa.Column("ended", sa.Float(), nullable=True),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("pk"),
     )
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.create_index("deliveries_by_job", ["job", "pk"], unique=False)
-        batch_op.create_index("deliveries_due", ["state", "next_at"], unique=False)
+        batch_op.create_index("deliveries_due", ["state", "host", "next_at"], unique=False)
 
     op.create_table(
         "delivery_tries",
@@ -273,6 +285,14 @@ def upgrade() -> None:
             postgresql_where=sa.text("root IS NOT NULL"),
         )
 
+    op.create_table(
+        "reported",
+        sa.Column("job", sa.Text(), nullable=False),
+        sa.Column("part", sa.Integer(), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("fates", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("job", "part"),
+    )
     op.create_table(
         "results",
         sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
