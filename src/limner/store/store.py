@@ -19,6 +19,7 @@ from limner.store.records import Records
 from limner.store.results import Results
 from limner.store.roots import Roots
 from limner.store.tasks import Tasks
+from limner.store.workers import Workers
 
 
 class Transaction:
@@ -36,6 +37,7 @@ class Transaction:
         self.models = Models(connection, statements)
         self.journal = Journal(connection, statements)
         self.roots = Roots(connection, statements)
+        self.workers = Workers(connection, statements)
 
     @property
     def size(self) -> int:
