@@ -56,26 +56,26 @@ class Jobs(Noun):
         row = self.connection.execute(select(jobs).where(jobs.c.id == identity)).first()
         if row is None:
             raise NotFound(f"There is no job {identity}; `limner jobs` lists them.")
-        return _job(row)
+        return job_of(row)
 
     def listing(self, *, states: Sequence[JobState] | None = None, limit: int = 100) -> list[Job]:
         """Jobs in some states, the newest first."""
         query = select(jobs).order_by(jobs.c.created.desc(), jobs.c.id.desc()).limit(limit)
         if states is not None:
             query = query.where(jobs.c.state.in_([state.value for state in states]))
-        return [_job(row) for row in self.connection.execute(query)]
+        return [job_of(row) for row in self.connection.execute(query)]
 
     def open(self) -> list[Job]:
         """Jobs that have not ended, those of a higher priority first, then the oldest."""
         states = [state.value for state in JobState if not state.ended]
         query = select(jobs).where(jobs.c.state.in_(states)).order_by(jobs.c.priority.desc(), jobs.c.created)
-        return [_job(row) for row in self.connection.execute(query)]
+        return [job_of(row) for row in self.connection.execute(query)]
 
     def latest(self, *, pipeline: str | None = None) -> Job | None:
         """The newest job, of a pipeline if asked."""
         query = select(jobs).order_by(jobs.c.created.desc(), jobs.c.id.desc()).limit(1)
         row = self.connection.execute(query.where(jobs.c.pipeline == pipeline) if pipeline else query).first()
-        return None if row is None else _job(row)
+        return None if row is None else job_of(row)
 
     def move(self, identity: str, state: JobState, *, at: float, detail: Mapping[str, Value] | None = None) -> None:
         """
@@ -148,7 +148,7 @@ class Jobs(Noun):
         self.connection.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
 
 
-def _job(row: object) -> Job:
+def job_of(row: object) -> Job:
     """The job in a row; its state and counters are those of the columns."""
     get = row.__getattribute__
     counters = {name: get(name) for name in ("inferred", "reused", "downloads", "set_aside", "created", "ended")}

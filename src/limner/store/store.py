@@ -15,6 +15,7 @@ from limner.store.ledger import Ledger
 from limner.store.migrate import bring_up
 from limner.store.models import Models
 from limner.store.nodes import Nodes
+from limner.store.progress import Progress
 from limner.store.records import Records
 from limner.store.results import Results
 from limner.store.roots import Roots
@@ -37,6 +38,7 @@ class Transaction:
         self.models = Models(connection, statements)
         self.journal = Journal(connection, statements)
         self.roots = Roots(connection, statements)
+        self.progress = Progress(connection, statements)
         self.workers = Workers(connection, statements)
 
     @property
