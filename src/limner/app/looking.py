@@ -344,10 +344,17 @@ def rows_of(
         known = ", ".join(sorted(tx.records.collection_names().values())) or "none"
         raise NotFound(f"There is no collection {collection}; known are: {known}")
     keys = tx.records.page(key, after=after, limit=limit, stubs=True)
+    yield from rows_at(tx, views, collection, keys)
+
+
+def rows_at(
+    tx: Transaction, views: Sequence[View], collection: str, keys: Sequence[int]
+) -> Iterator[tuple[int, ExportRow]]:
+    """The records of a collection with these keys, in their order, with their current values and provenance."""
     records = tx.records.load(keys)
     parents = tx.records.load(sorted({r.parent for r in records.values() if r.parent is not None}))
     names = tx.records.collection_names()
-    values, provenance = _values(tx, views, collection, keys)
+    values, provenance = values_of(tx, views, collection, keys)
     for pk in keys:
         record = records[pk]
         parent = parents.get(record.parent) if record.parent is not None else None
@@ -374,7 +381,7 @@ def _shown(node: Node, value: Value) -> Value:
     return {"count": value["count"]} if node.stage.kind is StageKind.EXPAND else value
 
 
-def _values(
+def values_of(
     tx: Transaction, views: Sequence[View], collection: str, keys: Sequence[int]
 ) -> tuple[dict[int, dict[str, Value]], dict[int, dict[str, Provenance]]]:
     """Current values and their provenance, by record and stage."""
