@@ -11,7 +11,7 @@ from limner.domain.records import SetAside
 from limner.domain.values import Value
 from limner.errors import NotFound
 from limner.store.base import Noun
-from limner.store.schema import job_events, jobs, set_aside
+from limner.store.schema import callbacks, job_events, jobs, set_aside
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -87,6 +87,10 @@ class Jobs(Noun):
         job = self.get(identity)
         moved = structs.replace(job, state=move(job.state, state))
         self._write(moved, ended=at if state.ended else None)
+        # With the end itself, so that no crash between the two loses a callback.
+        self.connection.execute(
+            update(callbacks).where(callbacks.c.job == identity).values(due=at if state.ended else None)
+        )
         self.event(identity, state.value, at=at, detail=detail)
 
     def replace(self, job: Job) -> None:

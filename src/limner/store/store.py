@@ -7,8 +7,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from limner.errors import StoreUnavailable
+from limner.store.callbacks import Callbacks, Deliveries
 from limner.store.dialect import Statements, begin, open_engine, size_of
+from limner.store.files import Files, HeldArtifacts
 from limner.store.groups import Groups
+from limner.store.idempotency import Idempotency
 from limner.store.jobs import Jobs
 from limner.store.journal import Journal
 from limner.store.ledger import Ledger
@@ -20,6 +23,7 @@ from limner.store.records import Records
 from limner.store.results import Results
 from limner.store.roots import Roots
 from limner.store.tasks import Tasks
+from limner.store.tokens import Tokens
 from limner.store.workers import Workers
 
 
@@ -38,6 +42,12 @@ class Transaction:
         self.models = Models(connection, statements)
         self.journal = Journal(connection, statements)
         self.roots = Roots(connection, statements)
+        self.tokens = Tokens(connection, statements)
+        self.idempotency = Idempotency(connection, statements)
+        self.callbacks = Callbacks(connection, statements)
+        self.deliveries = Deliveries(connection, statements)
+        self.files = Files(connection, statements)
+        self.held = HeldArtifacts(connection, statements)
         self.progress = Progress(connection, statements)
         self.workers = Workers(connection, statements)
 
