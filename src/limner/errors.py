@@ -84,3 +84,18 @@ class Forbidden(LimnerError):
 
 class KeyReused(UsageError):
     """An idempotency key came again with another request."""
+
+
+class ServerUnavailable(LimnerError):
+    """A server cannot be reached or is not well; asking again is safe."""
+
+
+class ServerRefused(LimnerError):
+    """A server does not accept a call; asking again as it was put is in vain."""
+
+    def __init__(self, message: str, *, status: int, limit: int | None = None) -> None:
+        super().__init__(message)
+        #: The answer's HTTP status; 0 where the answer cannot be understood.
+        self.status = status
+        #: Bytes that a body may have, where it had more.
+        self.limit = limit
