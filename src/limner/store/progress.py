@@ -1,16 +1,19 @@
 """How far the work of jobs went: sums over tasks and pages of ledgers, never a look through results."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
 
+from limner.domain.failures import Failure
 from limner.domain.jobs import Fate, Job, JobState
 from limner.domain.packing import unpack
+from limner.domain.tasks import Status
 from limner.store.base import Noun
 from limner.store.jobs import job_of
-from limner.store.schema import jobs, ledger, tasks
+from limner.store.schema import jobs, ledger, results, tasks
 from limner.store.tasks import TaskState
 
 #: Part of a ledger and position in it: records keep theirs, since a ledger only grows.
@@ -34,6 +37,22 @@ class StageTally(Struct, frozen=True):
     recent: int = 0
     #: When the oldest task that has not ended was planned.
     oldest: float | None = None
+
+
+class Said(Struct, frozen=True):
+    """What became of one record in one node, and who said so."""
+
+    record: int
+    node: int
+    status: Status
+    tried: int
+    worker: str | None
+    #: When the task that said it ended, or began where it goes on.
+    at: float | None
+    failure: Failure | None
+
+
+_failure = msgspec.msgpack.Decoder(Failure)
 
 
 class Progress(Noun):
@@ -132,3 +151,20 @@ class Progress(Noun):
         if states is not None:
             query = query.where(jobs.c.state.in_([state.value for state in states]))
         return [job_of(row) for row in self.connection.execute(query)]
+
+    def said(self, keys: Sequence[int], *, versions: Mapping[int, int]) -> list[Said]:
+        """What the given versions of nodes said of records, who said it and when; values of failures only."""
+        found: list[Said] = []
+        if not versions:
+            return found
+        value = case((results.c.status == Status.FAILED, results.c.value), else_=b"")
+        columns = [results.c[name] for name in ("record", "node", "version", "status", "tried")]
+        source = results.outerjoin(tasks, results.c.task == tasks.c.pk)
+        wanted = results.c.version.in_(set(versions.values()))
+        for clause in self.spans(results.c.record, keys):
+            query = select(*columns, tasks.c.worker, tasks.c.started, tasks.c.ended, value).select_from(source)
+            for row in self.connection.execute(query.where(clause, wanted)):
+                if versions.get(row[1]) == row[2]:
+                    failure = _failure.decode(row[8]) if row[8] else None
+                    found.append(Said(row[0], row[1], Status(row[3]), row[4], row[5], row[7] or row[6], failure))
+        return found

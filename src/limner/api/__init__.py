@@ -1,0 +1,1 @@
+"""The HTTP API: the same application as every other door, behind tokens."""

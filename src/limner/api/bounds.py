@@ -1,0 +1,99 @@
+"""The outermost layer: sizes are bounded, requests are logged without their secrets, and nothing breaks unseen."""
+
+import time
+from collections.abc import Callable
+
+import structlog
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from limner.api.problems import Refused, problem, problem_of
+from limner.errors import LimnerError
+
+_log = structlog.get_logger(__name__)
+#: Bodies that are read a piece at a time, into a file, and so are not bounded as a whole.
+STREAMED = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
+#: Requests that come too often to be worth a line each.
+_QUIET = ("/healthz", "/readyz", "/metrics")
+
+
+class Bounds:
+    """Wraps the application; *max_bytes* is the setting ``max_request_bytes``."""
+
+    def __init__(
+        self, app: ASGIApp, *, max_bytes: int, unbounded: Callable[[Scope], bool] = lambda scope: False
+    ) -> None:
+        self._app = app
+        self._max = max_bytes
+        self._unbounded = unbounded
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.monotonic()
+        said = _Said(send)
+        try:
+            bounded = receive if self._free(scope) else self._bounded(scope, receive)
+            await self._app(scope, bounded, said)
+        except LimnerError as error:
+            await said.instead(problem_of(error), scope, receive)
+        except Exception:
+            _log.exception("request_broke", method=scope["method"], path=scope["path"])
+            told = "Something broke while this was answered; what is stored is unharmed. The server's log says more."
+            await said.instead(problem(500, told), scope, receive)
+        finally:
+            if scope["path"] not in _QUIET:
+                took = round((time.monotonic() - began) * 1000, 1)
+                _log.info("request", method=scope["method"], path=scope["path"], status=said.status, ms=took)
+
+    def _free(self, scope: Scope) -> bool:
+        kind = _header(scope, b"content-type").partition(";")[0].strip().lower()
+        return kind in STREAMED or self._unbounded(scope)
+
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        """*receive*, until more came than may."""
+        declared = _header(scope, b"content-length")
+        if declared.isdigit() and int(declared) > self._max:
+            raise self._too_large()
+        left = self._max
+
+        async def bounded() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise self._too_large()
+            return message
+
+        return bounded
+
+    def _too_large(self) -> Refused:
+        told = (
+            f"The body is larger than {self._max} bytes, the setting max_request_bytes. Send the records as JSON Lines "
+            "(application/x-ndjson), one a line, or name the address of such a file (manifest, sourceImagesUrl)."
+        )
+        return Refused(413, told)
+
+
+class _Said:
+    """Passes an answer on and remembers what was said, so that nothing is said twice."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status: int | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+    async def instead(self, response: Response, scope: Scope, receive: Receive) -> None:
+        """Send *response*, unless an answer was begun."""
+        if self.status is None:
+            await response(scope, receive, self)
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
