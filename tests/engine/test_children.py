@@ -195,7 +195,7 @@ def test_children_whose_parent_has_no_value_fail_and_are_healed() -> None:
 
     healed = lab.run()
 
-    assert job.state is JobState.DONE_WITH_FAILURES
+    assert job.state is JobState.FAILED
     assert failed == {"x": ("failed", "UPSTREAM_FAILED", "heavy")}
     assert last == {"x": {"value": 0}}
     assert healed.state is JobState.DONE
@@ -234,7 +234,7 @@ def test_parents_that_change_while_children_come_from_a_source() -> None:
     assert (without, early.state) == ({"a": ("skipped", "upstream weigh skipped")}, JobState.DONE)
     assert whole == {"a": {"value": 11}}
     assert lab.values("thing") == {"a": ("failed", "UPSTREAM_FAILED", "weigh")}
-    assert failing.state is JobState.DONE_WITH_FAILURES
+    assert failing.state is JobState.FAILED
     assert lab.counts("p").failed == 1
 
 

@@ -127,7 +127,7 @@ def test_failure_points_at_its_stage_and_heals_downstream() -> None:
         ("failed", "UPSTREAM_FAILED", "second"),
         {"value": 7},
     ]
-    assert (job.state, healed.state) == (JobState.DONE_WITH_FAILURES, JobState.DONE)
+    assert (job.state, healed.state) == (JobState.FAILED, JobState.DONE)
     assert all_of(lab) == [{"value": 7}, {"value": 7}, {"value": 8}, {"value": 15}]
     assert lab.unsound() == []
 
@@ -156,7 +156,7 @@ def test_stage_that_becomes_required_changes_the_fates_and_infers_nothing() -> N
     lab.declare(declared(True))
     job = lab.run()
 
-    assert (job.state, lab.inferred()) == (JobState.DONE_WITH_FAILURES, {})
+    assert (job.state, lab.inferred()) == (JobState.FAILED, {})
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_passing_failure_is_tried_again_after_a_growing_wait() -> None:
 
     assert waits[:3] == [0.5, 1.0, 2.0]
     assert lab.values("s") == {"0": ("failed", "SOURCE_UNAVAILABLE", None)}
-    assert lab.job(job).state is JobState.DONE_WITH_FAILURES
+    assert lab.job(job).state is JobState.FAILED
     assert lab.results("s")["0"].tried == 4
 
 
@@ -101,7 +101,7 @@ def test_code_without_a_policy_is_final_at_once() -> None:
     lab.drain()
 
     assert lab.values("s") == {"0": ("failed", "INPUT_INVALID", "gif")}
-    assert lab.job(job).state is JobState.DONE_WITH_FAILURES
+    assert lab.job(job).state is JobState.FAILED
 
 
 def test_one_bad_record_never_fails_its_neighbours() -> None:
@@ -345,7 +345,7 @@ def test_failed_records_stay_failed_in_the_next_run(tmp_path: Path) -> None:
 
     job = lab.run([record("a", x=1)])
 
-    assert (lab.inferred(), job.state) == ({}, JobState.DONE_WITH_FAILURES)
+    assert (lab.inferred(), job.state) == ({}, JobState.FAILED)
 
 
 def test_rows_set_aside_are_counted_with_their_reasons() -> None:

@@ -145,7 +145,7 @@ def test_children_of_two_ways_stand_side_by_side() -> None:
     other = lab.run(ids=["a"], choices={"split": ["some"]})
 
     assert sorted((c["name"], c["n"]) for c in lab.children("parts").values()) == [("x", 3), ("x", 8), ("y", 2)]
-    assert other.state is JobState.DONE_WITH_FAILURES
+    assert other.state is JobState.FAILED
     assert lab.counts("p") == counts
     assert sorted(lab.values("all")["a"]["all"]) == [2, 3]
     assert lab.unsound() == []

@@ -1,5 +1,7 @@
 """What follows from children that were made, changed or retired."""
 
+from collections.abc import Sequence
+
 from limner.engine.expansion import Expanded
 from limner.engine.marks import enroll, mark_gone
 from limner.engine.planner import Assessment, Planner
@@ -19,6 +21,20 @@ def plan_children(
             found += plan_below(tx, view, planner, keys, job=job)
     for collection, keys in expanded.retired.items():
         mark_gone(tx, view, collection, keys, job=job)
+    return found
+
+
+def plan_families(
+    tx: Transaction, view: View, planner: Planner, roots: Sequence[int], *, job: str | None, priority: int = 0
+) -> list[Assessment]:
+    """Plan what is stale of all that expansions have made of *roots*, and look at the groups that it is in."""
+    by_collection: dict[int, list[int]] = {}
+    for _, collection, key in tx.records.descendants(list(roots)):
+        by_collection.setdefault(collection, []).append(key)
+    found = []
+    for collection, keys in by_collection.items():
+        found.append(planner.plan(tx, view, collection, sorted(keys), job=job, priority=priority))
+        enroll(tx, view, collection, keys, job=job)
     return found
 
 

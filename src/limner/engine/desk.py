@@ -1,6 +1,7 @@
 """The desk where jobs are made, sealed, cancelled, retried and ended."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from msgspec import structs
 
@@ -33,9 +34,11 @@ class Desk:
         *,
         choices: Mapping[str, Sequence[str]],
         priority: int = 0,
+        expires_in: timedelta | None = None,
+        fail_threshold: float | None = None,
         detail: Mapping[str, Value] | None = None,
     ) -> Job:
-        """Make a job that has no records yet and is running."""
+        """Make a job that has no records yet and is running; it is stopped after *expires_in*."""
         now = self._clock.now()
         job = Job(
             id=new_id("job", now=now),
@@ -44,6 +47,8 @@ class Desk:
             choices={stage: list(ways) for stage, ways in choices.items()},
             priority=priority,
             created=now,
+            expires=None if expires_in is None else now + expires_in.total_seconds(),
+            fail_threshold=fail_threshold,
             detail=dict(detail or {}),
         )
         tx.jobs.add(job)
@@ -57,17 +62,30 @@ class Desk:
         tx.jobs.event(identity, "sealed", at=self._clock.now(), detail={"records": counts.records})
 
     def end(self, tx: Transaction, scopes: Sequence[Scope]) -> list[str]:
-        """End the jobs that have nothing open; their ids."""
+        """End the jobs that have nothing open, whose time is over, or of which too much failed; their ids."""
         ended = []
         for scope in scopes:
             for identity in scope.jobs:
                 job = tx.jobs.get(identity)
-                if job.state is JobState.RUNNING and job.sealed and self._finished(tx, scope.view, identity):
+                if job.state is not JobState.RUNNING:
+                    continue
+                if job.expires is not None and self._clock.now() >= job.expires:
+                    self._stop(tx, identity, scopes, state=JobState.EXPIRED)
+                elif self._too_many_failed(tx, job):
+                    self._stop(tx, identity, scopes, state=JobState.FAILED)
+                elif job.sealed and self._finished(tx, scope.view, identity):
                     counts = tx.ledger.counts(identity)
-                    state = JobState.DONE_WITH_FAILURES if counts.failed else JobState.DONE
-                    tx.jobs.move(identity, state, at=self._clock.now(), detail=structs.asdict(counts))
-                    ended.append(identity)
+                    tx.jobs.move(identity, _end_of(counts), at=self._clock.now(), detail=structs.asdict(counts))
+                else:
+                    continue
+                ended.append(identity)
         return ended
+
+    def _too_many_failed(self, tx: Transaction, job: Job) -> bool:
+        if job.fail_threshold is None:
+            return False
+        counts = tx.ledger.counts(job.id)
+        return counts.failed > job.fail_threshold * counts.records
 
     def _finished(self, tx: Transaction, view: View, identity: str) -> bool:
         gathers = [node.pk for node in view.gathers if node.version is not None]
@@ -84,8 +102,11 @@ class Desk:
         Raises:
             IllegalMove: it has ended.
         """
-        now = self._clock.now()
-        tx.jobs.move(identity, JobState.CANCELLING, at=now)
+        tx.jobs.move(identity, JobState.CANCELLING, at=self._clock.now())
+        return self._stop(tx, identity, scopes, state=JobState.CANCELLED)
+
+    def _stop(self, tx: Transaction, identity: str, scopes: Sequence[Scope], *, state: JobState) -> Counts:
+        """Close what is open in a job, and move it to *state*; what another job waits for is left to it."""
         dropped: list[int] = []
         nodes: set[int] = set()
         for task in tx.tasks.open_of(job=identity):
@@ -99,8 +120,10 @@ class Desk:
         # What was dropped is still wanted by a standing pipeline: its next run looks for it.
         tx.nodes.needs_pass(sorted(nodes))
         self._close_ledger(tx, identity, Fate.CANCELLED)
-        tx.jobs.move(identity, JobState.CANCELLED, at=now)
-        return tx.ledger.counts(identity)
+        counts = tx.ledger.counts(identity)
+        tx.jobs.replace(structs.replace(tx.jobs.get(identity), sealed=True))
+        tx.jobs.move(identity, state, at=self._clock.now(), detail=structs.asdict(counts))
+        return counts
 
     def _heir(self, tx: Transaction, task: StoredTask, scopes: Sequence[Scope], *, but: str) -> str | None:
         """Another job that waits for what a task makes."""
@@ -169,3 +192,10 @@ class Desk:
         if scope.standing:
             tx.ledger.settle(standing(view.pipeline.name), fates)
         return fates
+
+
+def _end_of(counts: Counts) -> JobState:
+    """How a job ends of which nothing is open: failed where nothing succeeded."""
+    if not counts.failed:
+        return JobState.DONE
+    return JobState.DONE_WITH_FAILURES if counts.done or counts.skipped else JobState.FAILED

@@ -115,10 +115,9 @@ class Dispatcher:
             self._plan_anew(tx, scope, node, task)
             return None
         fresh = task.tried > 0
-        make = group_inputs if node.stage.kind is StageKind.GATHER else None
         inputs = (
-            make(tx, view, node, task.keys)
-            if make
+            group_inputs(tx, scope, node, task.keys)
+            if node.stage.kind is StageKind.GATHER
             else inputs_of(tx, view, node, task.keys, fresh=fresh, memo=self._memo)
         )
         if inputs.dropped:

@@ -1,6 +1,6 @@
 """Gathers: which groups are ready, and what they are given."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -10,7 +10,7 @@ from limner.domain.tasks import Status
 from limner.domain.values import encode
 from limner.engine.inputs import NOTHING, Inputs, list_of, part_of
 from limner.engine.marks import mark_touched
-from limner.engine.planner import Planner, assess_records, decided_row, fates_of_roots
+from limner.engine.planner import Assessment, Planner, assess_records, decided_row, fates_of_roots
 from limner.engine.scopes import Scope
 from limner.engine.views import View
 from limner.store.store import Transaction
@@ -24,18 +24,32 @@ class Group(Struct, frozen=True, kw_only=True):
 
 
 def plan_marked(tx: Transaction, scope: Scope, planner: Planner) -> None:
-    """Plan the marked groups that are ready; one that still waits is marked again by what it waits for."""
+    """
+    Plan the marked groups that are ready; one that still waits is marked again by what it waits for.
+
+    Of a pipeline on request, a group that spans records waits until all records of the job that marked it are known.
+    """
     nodes = {node.pk: node for node in scope.view.gathers}
-    while nodes and (found := tx.groups.marked(list(nodes))):
+    unsealed = {job for job in scope.jobs if not tx.jobs.get(job).sealed} if nodes and not scope.standing else set()
+    while nodes and (found := _ripe(tx, list(nodes.values()), unsealed)):
         for pk, marked in found.items():
             _plan_groups(tx, scope, planner, nodes[pk], dict(marked))
+
+
+def _ripe(tx: Transaction, nodes: Sequence[Node], unsealed: Collection[str]) -> dict[int, list[tuple[int, str | None]]]:
+    """The marked groups, by node, that need not wait for more records of their job."""
+    spanning = [node.pk for node in nodes if node.stage.by != "parent"]
+    return {
+        **tx.groups.marked([node.pk for node in nodes if node.stage.by == "parent"]),
+        **tx.groups.marked(spanning, without=unsealed),
+    }
 
 
 def _plan_groups(tx: Transaction, scope: Scope, planner: Planner, node: Node, jobs: Mapping[int, str | None]) -> None:
     """Plan the marked groups of one gather; *jobs* says by holder who marked it."""
     view, holders = scope.view, list(jobs)
     tx.groups.unmark(node.pk, holders)
-    groups = groups_of(tx, view, node, holders)
+    groups = groups_of(tx, view, node, holders, jobs=_waiting(scope))
     held = tx.results.held(holders, versions=view.versions)
     ready: dict[str | None, list[int]] = {}
     decided = {}
@@ -68,12 +82,24 @@ def _follow_decided(
     tx.journal.write(collection, sorted(holders), kind="results", at=planner.now)
 
 
-def groups_of(tx: Transaction, view: View, node: Node, holders: Sequence[int]) -> dict[int, Group]:
-    """The groups of *holders*, their live members in order."""
+def _waiting(scope: Scope) -> Collection[str] | None:
+    """The jobs whose records are waited for; None where a standing pipeline waits for all."""
+    return None if scope.standing else scope.jobs.keys()
+
+
+def groups_of(
+    tx: Transaction, view: View, node: Node, holders: Sequence[int], *, jobs: Collection[str] | None = None
+) -> dict[int, Group]:
+    """
+    The groups of *holders*, their live members in order.
+
+    With *jobs*, members that are not settled and that none of these jobs holds are left out: nobody works on them.
+    """
     collection = view.collections[str(node.stage.of)]
     by_holder = _members(tx, node, collection, holders)
     everyone = sorted({key for keys in by_holder.values() for key in keys})
     found = assess_records(tx, view, collection, everyone)
+    idle = set() if jobs is None else _idle(tx, found, node, jobs)
     open_holders = _open_expansions(tx, view, node, holders)
     groups: dict[int, Group] = {}
     for holder, keys in by_holder.items():
@@ -86,11 +112,22 @@ def groups_of(tx: Transaction, view: View, node: Node, holders: Sequence[int]) -
                 found.loaded.subjects[key].fields,
             )
             for key in keys
-            if key in found.verdicts
+            if key in found.verdicts and key not in idle
         ]
         members.sort(key=lambda member: member.place)
         groups[holder] = Group(members=members, complete=holder not in open_holders)
     return groups
+
+
+def _idle(tx: Transaction, found: Assessment, node: Node, jobs: Collection[str]) -> set[int]:
+    """Members that are not settled in what *node* reads, and whose roots none of *jobs* holds."""
+    roots = {
+        key: found.loaded.records[key].root or key
+        for key, verdicts in found.verdicts.items()
+        if any(pk not in verdicts or verdicts[pk].kind in (Kind.READY, Kind.WAITING) for pk in node.upstream)
+    }
+    held = {root for job in jobs for root in tx.ledger.fates(job, sorted(set(roots.values())))}
+    return {key for key, root in roots.items() if root not in held}
 
 
 def _members(tx: Transaction, node: Node, collection: int, holders: Sequence[int]) -> dict[int, list[int]]:
@@ -125,9 +162,10 @@ def _open_expansions(tx: Transaction, view: View, node: Node, holders: Sequence[
     }
 
 
-def group_inputs(tx: Transaction, view: View, node: Node, holders: Sequence[int]) -> Inputs:
+def group_inputs(tx: Transaction, scope: Scope, node: Node, holders: Sequence[int]) -> Inputs:
     """The inputs of a gather: for each holder and input, the list of its members' values in order."""
-    groups = groups_of(tx, view, node, holders)
+    view = scope.view
+    groups = groups_of(tx, view, node, holders, jobs=_waiting(scope))
     held = tx.results.held(holders, versions=view.versions)
     records = tx.records.load(holders)
     asked: dict[int, bytes] = {}

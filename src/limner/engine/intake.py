@@ -7,7 +7,7 @@ from msgspec import Struct
 from limner.clock import Clock
 from limner.domain.jobs import Fate
 from limner.domain.records import RecordIn, SetAside
-from limner.engine.children import plan_below
+from limner.engine.children import plan_below, plan_families
 from limner.engine.groups import plan_marked
 from limner.engine.marks import enroll, mark_left
 from limner.engine.planner import Planner, fates_of_roots
@@ -149,10 +149,14 @@ class Intake:
             if len(fates) == len(keys):
                 ended = sum(1 for fate in fates.values() if fate is not Fate.OPEN)
                 return fates, ended * len(nodes)
-        found = self._planner.plan(tx, view, collection, keys, job=job, priority=priority)
-        fates = fates_of_roots(tx, view, found)
-        settled = sum(1 for verdicts in found.verdicts.values() for verdict in verdicts.values() if verdict.status)
-        return fates, settled
+        if not mine.standing:
+            # Nothing is planned before somebody asks for it, so it may be new here to all that is below.
+            enroll(tx, view, collection, keys, job=job)
+        found = [self._planner.plan(tx, view, collection, keys, job=job, priority=priority)]
+        if not mine.standing and collection == view.root:
+            found += plan_families(tx, view, self._planner, keys, job=job, priority=priority)
+        fates = fates_of_roots(tx, view, *found)
+        return fates, sum(1 for one in found for said in one.verdicts.values() for v in said.values() if v.status)
 
 
 def _by_collection(tx: Transaction, given: Sequence[RecordIn], keys: Sequence[int]) -> dict[int, list[int]]:

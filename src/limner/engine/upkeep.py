@@ -13,7 +13,6 @@ from limner.engine.dispatcher import address_of
 from limner.engine.groups import group_inputs
 from limner.engine.inputs import inputs_of
 from limner.engine.scopes import Scope
-from limner.engine.views import View
 from limner.store.store import Transaction
 from limner.store.tasks import NewTask, StoredTask
 
@@ -58,7 +57,8 @@ class Upkeep:
         for task in tx.tasks.expired(now=self._clock.now()):
             if task.node not in places:
                 continue
-            if self._bus.count(address_of(*places[task.node])):
+            scope, node = places[task.node]
+            if self._bus.count(address_of(scope.view, node)):
                 tx.tasks.extend([task.pk], until=self._clock.now() + self._lease, worker=task.worker or "")
             elif task.lost == 0:
                 self._again(tx, task, task.keys)
@@ -92,13 +92,14 @@ class Upkeep:
         tx.tasks.plan(new, now=self._clock.now())
 
     def _failing(
-        self, tx: Transaction, place: tuple[View, Node], task: StoredTask, failure: Failure, *, worker: str
+        self, tx: Transaction, place: tuple[Scope, Node], task: StoredTask, failure: Failure, *, worker: str
     ) -> Answer:
         """An answer in a worker's stead that fails all open records of a task."""
-        view, node = place
-        gathers = node.stage.kind is StageKind.GATHER
+        scope, node = place
         found = (
-            group_inputs(tx, view, node, task.keys) if gathers else inputs_of(tx, view, node, task.keys, fresh=False)
+            group_inputs(tx, scope, node, task.keys)
+            if node.stage.kind is StageKind.GATHER
+            else inputs_of(tx, scope.view, node, task.keys, fresh=False)
         )
         outcomes = [Outcome(at, Status.FAILED, failure=failure, alone=True) for at in range(len(found.keys))]
         return Answer(
@@ -113,6 +114,6 @@ class Upkeep:
         )
 
 
-def _places(scopes: Sequence[Scope]) -> dict[int, tuple[View, Node]]:
-    """The view and node of each node's key."""
-    return {node.pk: (scope.view, node) for scope in scopes for node in scope.view.nodes}
+def _places(scopes: Sequence[Scope]) -> dict[int, tuple[Scope, Node]]:
+    """The scope and node of each node's key."""
+    return {node.pk: (scope, node) for scope in scopes for node in scope.view.nodes}

@@ -1,8 +1,8 @@
 """Groups of gather stages: who belongs to whom, and which groups were touched."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, or_, select
 
 from limner.store.base import Noun
 from limner.store.dialect import insert_missing, upsert
@@ -64,9 +64,13 @@ class Groups(Noun):
             rows=[(node, holder, job) for holder in sorted(set(holders))],
         )
 
-    def marked(self, nodes: Sequence[int], *, limit: int = 2000) -> dict[int, list[tuple[int, str | None]]]:
-        """Touched groups by node: holder, and the job that touched it."""
+    def marked(
+        self, nodes: Sequence[int], *, without: Collection[str] = (), limit: int = 2000
+    ) -> dict[int, list[tuple[int, str | None]]]:
+        """Touched groups by node: holder, and the job that touched it; not those of the jobs *without*."""
         query = select(marks.c.node, marks.c.holder, marks.c.job).where(marks.c.node.in_(nodes)).limit(limit)
+        if without:
+            query = query.where(or_(marks.c.job.is_(None), marks.c.job.not_in(without)))
         found: dict[int, list[tuple[int, str | None]]] = {}
         for row in self.connection.execute(query):
             found.setdefault(row[0], []).append((row[1], row[2]))
