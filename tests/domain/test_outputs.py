@@ -15,6 +15,7 @@ from limner.domain.outputs import (
     Strings,
     Text,
     Vector,
+    files_in,
     problem_of,
 )
 from limner.domain.values import Value
@@ -39,7 +40,7 @@ GOOD: list[tuple[AnyOutput, Value]] = [
     (Vector(), [1.0, 2.0]),
     (Vector(), array("f", [1.0])),
     (Anything(), {"a": [1, None]}),
-    (Artifact(), "0" * 64),
+    (Artifact(), {"sha256": "0" * 64, "bytes": 3, "kind": "image/jpeg"}),
 ]
 BAD: list[tuple[AnyOutput, Value, str]] = [
     (Number(), "3", "is a str and not a number"),
@@ -62,7 +63,10 @@ BAD: list[tuple[AnyOutput, Value, str]] = [
     (Vector(), np.array([np.inf]), "holds a number that is not finite"),
     (Vector(unit=True), np.array([1.0, 1.0]), "a unit vector was declared"),
     (Anything(), [float("inf")], "holds a number that is not finite"),
-    (Artifact(), "a file", "is not the path of a file"),
+    (Artifact(), "a file", "is a str and no file"),
+    (Artifact(), {"sha256": "a", "bytes": 3, "kind": "image/jpeg"}, "is a dict and no file"),
+    (Artifact(), {"sha256": "0" * 64, "bytes": -1, "kind": "image/jpeg"}, "is a dict and no file"),
+    (Artifact(), {"sha256": "0" * 64}, "is a dict and no file"),
 ]
 
 
@@ -99,3 +103,13 @@ def test_stage_without_declared_outputs_may_answer_anything_finite() -> None:
     """Only numbers that are not finite are refused."""
     assert problem_of([1, "a", None], outputs={}) is None
     assert "not finite" in str(problem_of(float("nan"), outputs={}))
+
+
+def test_files_of_a_value_are_found() -> None:
+    """The digests of the artifacts that a value refers to, absent ones passed over."""
+    outputs: dict[str, AnyOutput] = {"a": Artifact(), "b": Artifact(optional=True), "c": Text()}
+    reference = {"sha256": "0" * 64, "bytes": 3, "kind": "image/jpeg"}
+
+    assert files_in({"a": reference, "b": None, "c": "x"}, outputs=outputs) == ["0" * 64]
+    assert files_in({"a": reference, "b": {**reference, "sha256": "1" * 64}}, outputs=outputs) == ["0" * 64, "1" * 64]
+    assert files_in([reference], outputs=outputs) == []

@@ -17,9 +17,9 @@ from limner.domain.failures import FailureCode
 from limner.domain.tasks import Status
 from limner.domain.values import Value, decode
 from limner.worker.calls import Done, Reply, Trouble, Unusable
-from limner.worker.child import SCRATCH, ChildRunner
+from limner.worker.child import ChildRunner
 from limner.worker.inline import InlineRunner
-from limner.worker.own_folder import remove_the_dead
+from limner.worker.own_folder import SCRATCH, remove_the_dead
 from tests.worker.cases import column, load, wait_until, write_project
 
 SECOND = timedelta(seconds=1)
@@ -260,7 +260,7 @@ _PARENT = """
 import sys
 from pathlib import Path
 from tests.worker.cases import column, load
-from limner.worker.child import SCRATCH, ChildRunner
+from limner.worker.child import ChildRunner
 
 runner = ChildRunner(load("moody", project=Path(sys.argv[1])))
 runner.run(column([1]), prior=[b""])

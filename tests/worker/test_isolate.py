@@ -32,7 +32,8 @@ class Inferrer:
             return Trouble(code=FailureCode.OUT_OF_MEMORY, message="It was much.")
         self.done.update(positions)
         outcomes = [Outcome(index=index, status=Status.DONE) for index in range(len(positions))]
-        return Done(outcomes=outcomes, files=[Written(sha256=str(position), path="") for position in positions])
+        files = [Written(sha256=str(position), path="", index=at) for at, position in enumerate(positions)]
+        return Done(outcomes=outcomes, files=files)
 
     def outcomes(self, positions: Sequence[int]) -> dict[int, Outcome]:
         """What halving makes of *positions*."""

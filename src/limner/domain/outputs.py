@@ -2,11 +2,14 @@
 
 import math
 import re
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from msgspec import Struct
 
 from limner.domain.values import Value, finite
+
+MEGABYTE = 1_000_000
 
 
 class Output(Struct, frozen=True, kw_only=True, tag=True):
@@ -129,12 +132,22 @@ class Anything(Output, frozen=True, kw_only=True):
 
 
 class Artifact(Output, frozen=True, kw_only=True):
-    """A file that the inferrer wrote: it answers with a local ``Path``, stored is the artifact's SHA-256."""
+    """
+    A file that the inferrer made: it answers with bytes, a ``Path`` that it wrote, or a NumPy array (kept as .npy).
+
+    The bytes stand in the artifacts; the value holds their reference, ``{"sha256", "bytes", "kind"}``.
+    """
+
+    #: Media type, such as ``image/jpeg``; told to whoever fetches the file.
+    kind: str = "application/octet-stream"
+    #: A larger file is refused.
+    max_bytes: int = 100 * MEGABYTE
 
     def problem(self, value: Value) -> str | None:
-        """What is wrong with *value*, as the end of a sentence."""
-        right = isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)
-        return None if right else "is not the path of a file that the inferrer wrote"
+        """What is wrong with *value*, a reference, as the end of a sentence."""
+        if _is_reference(value):
+            return None
+        return f"is a {type(value).__name__} and no file; answer with bytes, a Path or a NumPy array"
 
 
 AnyOutput: TypeAlias = Number | Text | Flag | Strings | Bytes | Vector | Anything | Artifact
@@ -163,3 +176,19 @@ def problem_of(value: Value, *, outputs: dict[str, AnyOutput]) -> str | None:
         if found:
             return f"{name} {found}."
     return None
+
+
+def files_in(value: Value, *, outputs: Mapping[str, AnyOutput]) -> list[str]:
+    """The SHA-256 of every artifact that a stage's stored *value* refers to."""
+    names = [name for name, output in outputs.items() if isinstance(output, Artifact)]
+    found: list[Value] = [value.get(name) for name in names] if isinstance(value, dict) else []
+    return [item["sha256"] for item in found if _is_reference(item)]
+
+
+def _is_reference(value: Value) -> bool:
+    """Whether *value* refers to an artifact."""
+    if not isinstance(value, dict) or set(value) != {"sha256", "bytes", "kind"}:
+        return False
+    sha256, size, kind = value["sha256"], value["bytes"], value["kind"]
+    right = isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256)
+    return bool(right) and isinstance(size, int) and size >= 0 and isinstance(kind, str)

@@ -15,7 +15,8 @@ from limner.inferrers.blame import failure_of, reading_failed
 from limner.inferrers.connect import load_inferrer
 from limner.inferrers.golden import check_golden
 from limner.inferrers.inputs import Inputs
-from limner.inferrers.outcomes import MAX_OUTPUT_BYTES, Outcomes, WrittenFile, failed_outcome
+from limner.inferrers.made_files import WrittenFile
+from limner.inferrers.outcomes import MAX_VALUE_BYTES, Outcomes, failed_outcome
 
 if TYPE_CHECKING:
     # Half of the time in which a process starts; only `http` needs it.
@@ -41,12 +42,15 @@ class Host:
         model_path: Path | None = None,
         device: str | None = None,
         client: "httpx.Client | None" = None,
-        max_output_bytes: int = MAX_OUTPUT_BYTES,
+        max_value_bytes: int = MAX_VALUE_BYTES,
+        scratch: Path | None = None,
     ) -> None:
         """
         Load the inferrer of *runtime*.
 
-        *device* and *client*: see :func:`limner.inferrers.connect.load_inferrer`.
+        *device* and *client*: see :func:`limner.inferrers.connect.load_inferrer`. A record whose encoded value has
+        more than *max_value_bytes* fails. *scratch* is a folder of the caller's in which files that inferrers answer
+        with wait for their upload; without it one is made, and removed when the host is closed.
 
         Raises:
             InferrerBroken: it cannot be loaded, or does not reproduce the golden cases that it carries.
@@ -59,7 +63,7 @@ class Host:
             self._inferrer.close()
             raise InferrerBroken(f"{runtime.infer}: {problem}")
         self._inputs = Inputs(reads=runtime.reads, wants=self._inferrer.wants())
-        self._outcomes = Outcomes(runtime, max_output_bytes=max_output_bytes)
+        self._outcomes = Outcomes(runtime, max_value_bytes=max_value_bytes, scratch=scratch)
 
     def describe(self) -> Description:
         """What the inferrer says of itself."""
@@ -97,6 +101,7 @@ class Host:
     def close(self) -> None:
         """Let go of the inferrer."""
         self._inferrer.close()
+        self._outcomes.close()
 
     def _run_batch(
         self,
@@ -119,6 +124,7 @@ class Host:
             if len(decoded.indexes) > 1 or not _blames_record(error):
                 raise
             raised, outputs = True, [error]
+        outputs = self._outcomes.told_apart(outputs)
         done = self._outcomes.done
         for index, output in zip(decoded.indexes, outputs, strict=True):
             if isinstance(output, BaseException):

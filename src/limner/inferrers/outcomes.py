@@ -1,11 +1,9 @@
 """From what an inferrer answered for one record to its outcome: checked, encoded, digested."""
 
-import hashlib
 from array import array
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-
-from msgspec import Struct
 
 from limner.domain.digests import digest
 from limner.domain.failures import FailedRecord, Failure, FailureCode
@@ -14,70 +12,91 @@ from limner.domain.pipelines import StageKind
 from limner.domain.tasks import Outcome, Runtime, Status
 from limner.domain.values import encode
 from limner.inferrers.base import whole_value
+from limner.inferrers.made_files import MadeFile, Scratch, WrittenFile, made_file
 
-MEGABYTE = 1_000_000
-#: An encoded value above this many bytes is refused: larger things are artifacts.
-MAX_OUTPUT_BYTES = 32 * MEGABYTE
-
-
-class WrittenFile(Struct, frozen=True, kw_only=True):
-    """A file that the inferrer wrote as an output: to be uploaded before its outcome is answered."""
-
-    #: In hexadecimal; what the value holds in place of the path.
-    sha256: str
-    path: Path
+#: An encoded value above this many bytes is refused, unless a worker's settings say otherwise: larger things are files.
+MAX_VALUE_BYTES = 8_000_000
 
 
 class Outcomes:
     """Makes outcomes by what one stage declares."""
 
-    def __init__(self, runtime: Runtime, *, max_output_bytes: int = MAX_OUTPUT_BYTES) -> None:
-        """Take the declared outputs of *runtime*'s stage."""
+    def __init__(
+        self, runtime: Runtime, *, max_value_bytes: int = MAX_VALUE_BYTES, scratch: Path | None = None
+    ) -> None:
+        """Take the declared outputs of *runtime*'s stage; files are written to *scratch*, or to a folder made then."""
         self._kind = runtime.kind
         self._outputs = dict(runtime.outputs)
         self._identity = runtime.identity
-        self._limit = max_output_bytes
+        self._limit = max_value_bytes
+        self._scratch = Scratch(scratch)
         self._vectors = [name for name, output in self._outputs.items() if isinstance(output, Vector)]
-        self._artifacts = [name for name, output in self._outputs.items() if isinstance(output, Artifact)]
+        self._artifacts = {name: output for name, output in self._outputs.items() if isinstance(output, Artifact)}
+
+    def told_apart(self, outputs: list[object]) -> list[object]:
+        """*outputs*, with a failure in place of each that names a file which another one names too."""
+        named = [{path for _, path in self._answered(output) if isinstance(path, Path)} for output in outputs]
+        counted = Counter(path for paths in named for path in paths)
+        return [
+            _shared() if any(counted[path] > 1 for path in paths) else output
+            for output, paths in zip(outputs, named, strict=True)
+        ]
 
     def done(self, output: object, *, index: int, read_digest: bytes, files: list[WrittenFile]) -> Outcome:
-        """The outcome of *output*: done, or failed as OUTPUT_INVALID or OUTPUT_TOO_LARGE; adds to *files*."""
-        written: list[WrittenFile] = []
+        """
+        The outcome of *output*: done, or failed as OUTPUT_INVALID or OUTPUT_TOO_LARGE; adds to *files*.
+
+        Raises:
+            InferrerUnavailable: a file of it cannot be written.
+        """
+        made: list[MadeFile] = []
         try:
-            data = self._encoded(output, files=written)
+            data = self._encoded(output, made=made)
         except MemoryError:
             raise
         except FailedRecord as failed:
-            return failed_outcome(failed.failure, index=index, read_digest=read_digest)
+            failure = failed.failure
         except Exception as error:  # noqa: BLE001  an output may be any object, whose checks may raise anything
             failure = Failure(code=FailureCode.OUTPUT_INVALID, message=f"The output cannot be stored: {error}")
-            return failed_outcome(failure, index=index, read_digest=read_digest)
-        files += written
-        return Outcome(index=index, status=Status.DONE, value=data, value_digest=digest(data), read_digest=read_digest)
-
-    def _encoded(self, output: object, *, files: list[WrittenFile]) -> bytes:
-        value = whole_value(output, kind=self._kind)
-        if self._kind is StageKind.EXPAND:
-            value = self._children(value, files=files)
         else:
-            value = self._checked(value, files=files)
+            files += [self._scratch.keep(file, index=index) for file in made]
+            return Outcome(
+                index=index, status=Status.DONE, value=data, value_digest=digest(data), read_digest=read_digest
+            )
+        for _, answer in self._answered(output):
+            self._scratch.drop(answer)
+        return failed_outcome(failure, index=index, read_digest=read_digest)
+
+    def close(self) -> None:
+        """Remove the files that were written where nobody else does."""
+        self._scratch.close()
+
+    def _encoded(self, output: object, *, made: list[MadeFile]) -> bytes:
+        value = whole_value(output, kind=self._kind)
+        value = self._children(value) if self._kind is StageKind.EXPAND else self._checked(value, made=made)
         data = encode(value)
         if len(data) > self._limit:
             raise FailedRecord(
                 FailureCode.OUTPUT_TOO_LARGE,
-                f"The output has {len(data)} bytes, {self._limit} are allowed; answer with a file instead.",
+                f"The value has {len(data):,} bytes, and {self._limit:,} are allowed (max_value_bytes): "
+                "declare what is large as an Artifact, and answer with its bytes, a Path or an array.",
             )
         return data
 
-    def _checked(self, value: object, *, files: list[WrittenFile]) -> object:
+    def _checked(self, value: object, *, made: list[MadeFile]) -> object:
         if isinstance(value, dict) and (self._vectors or self._artifacts):
-            value = self._stored_form(value, files=files)
+            value = self._stored_form(value, made=made)
         problem = problem_of(value, outputs=self._outputs)
         if problem:
             raise FailedRecord(FailureCode.OUTPUT_INVALID, problem)
         return value
 
-    def _children(self, value: object, *, files: list[WrittenFile]) -> list[object]:
+    def _answered(self, output: object) -> list[tuple[str, object]]:
+        """What *output* holds for each declared artifact, by name."""
+        value = whole_value(output, kind=self._kind)
+        return [(name, value.get(name)) for name in self._artifacts] if isinstance(value, dict) else []
+
+    def _children(self, value: object) -> list[object]:
         """An expand's children, each checked, no two with the same identity."""
         if not isinstance(value, list | tuple) or not all(isinstance(child, dict) for child in value):
             raise FailedRecord(
@@ -95,18 +114,19 @@ class Outcomes:
                 names = ", ".join(f"{name} {child[name]!r}" for name in self._identity)
                 raise FailedRecord(FailureCode.OUTPUT_INVALID, f"Two children have the same identity: {names}.")
             seen.add(identity)
-        return [self._checked(child, files=files) for child in value]
+        return [self._checked(child, made=[]) for child in value]
 
-    def _stored_form(self, value: Mapping[str, object], *, files: list[WrittenFile]) -> dict[str, object]:
-        """Declared vectors as float32 arrays, declared files as their digests."""
+    def _stored_form(self, value: Mapping[str, object], *, made: list[MadeFile]) -> dict[str, object]:
+        """Declared vectors as float32 arrays, declared files as references to them."""
         stored = dict(value)
         for name in self._vectors:
             stored[name] = _as_float32(stored[name]) if name in stored else None
-        for name in self._artifacts:
-            if isinstance(stored.get(name), Path):
-                file = _written(name, stored[name])
-                files.append(file)
-                stored[name] = file.sha256
+        for name, output in self._artifacts.items():
+            answer = stored.get(name)
+            file = made_file(name, answer, output=output)
+            if file is not None:
+                made.append(file)
+                stored[name] = file.reference()
         return {name: item for name, item in stored.items() if name in value}
 
 
@@ -129,12 +149,6 @@ def _as_float32(value: object) -> object:
         return numbers.astype(np.float32)
 
 
-def _written(name: str, path: object) -> WrittenFile:
-    file = Path(str(path))
-    try:
-        with file.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        problem = f"{name} is the path {file.name}, which cannot be read: {error.strerror or error}."
-        raise FailedRecord(FailureCode.OUTPUT_INVALID, problem) from error
-    return WrittenFile(sha256=found, path=file)
+def _shared() -> FailedRecord:
+    told = "The output names a file that another record's output names too; write one file for each record."
+    return FailedRecord(FailureCode.OUTPUT_INVALID, told)

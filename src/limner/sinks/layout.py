@@ -141,7 +141,7 @@ def _declared(output: AnyOutput) -> Kind:
         return Kind.WHOLE if output.whole else Kind.NUMBER
     kinds: dict[type[Any], Kind] = {
         Text: Kind.TEXT,
-        Artifact: Kind.TEXT,
+        Artifact: Kind.JSON,
         Flag: Kind.FLAG,
         Strings: Kind.STRINGS,
         Bytes: Kind.BYTES,

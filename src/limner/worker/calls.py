@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 1000
 #: What native code says when it finds no memory and cannot raise MemoryError.
-_NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory")
+_NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory", "smaller than requested bytes")
 
 
 class Load(Struct, frozen=True, kw_only=True, tag="load"):
@@ -35,6 +35,8 @@ class Load(Struct, frozen=True, kw_only=True, tag="load"):
     project: str
     #: The setting ``allow_hosts``: what else an inferrer behind HTTP may be at.
     allow_hosts: tuple[str, ...]
+    #: The setting ``max_value_bytes``: a record whose encoded value has more fails.
+    max_value_bytes: int = 8_000_000
 
 
 class Call(Struct, frozen=True, kw_only=True, tag="call"):
@@ -58,10 +60,12 @@ class Loaded(Struct, frozen=True, kw_only=True, tag="loaded"):
 
 
 class Written(Struct, frozen=True, kw_only=True):
-    """A file that an inferrer wrote, to be uploaded before its outcome is answered."""
+    """A file that an inferrer made, to be uploaded before its outcome is answered."""
 
     sha256: str
     path: str
+    #: Position, in the call, of the record that it belongs to.
+    index: int
 
 
 class Done(Struct, frozen=True, kw_only=True, tag="done"):
@@ -109,9 +113,9 @@ class Runner(Protocol):
         ...
 
 
-def load_host(load: Load) -> "Host":
+def load_host(load: Load, *, scratch: Path) -> "Host":
     """
-    The host of the inferrer that *load* names.
+    The host of the inferrer that *load* names; files that it makes wait in *scratch*.
 
     Raises:
         InferrerBroken: it cannot be loaded.
@@ -121,7 +125,14 @@ def load_host(load: Load) -> "Host":
 
     client = _client(load) if load.runtime.infer == "http" else None
     model_path = Path(load.model_path) if load.model_path else None
-    return Host(load.runtime, model_path=model_path, device=load.device, client=client)
+    return Host(
+        load.runtime,
+        model_path=model_path,
+        device=load.device,
+        client=client,
+        max_value_bytes=load.max_value_bytes,
+        scratch=scratch,
+    )
 
 
 def call_host(host: "Host", columns: Mapping[str, list[bytes]], *, prior: list[bytes]) -> Reply:
@@ -141,7 +152,7 @@ def call_host(host: "Host", columns: Mapping[str, list[bytes]], *, prior: list[b
         if any(sign in told for sign in _NO_MEMORY):
             return no_memory(error)
         return Trouble(code=FailureCode.MODEL_ERROR, message=told[:_LONGEST])
-    files = [Written(sha256=file.sha256, path=str(file.path)) for file in ran.files]
+    files = [Written(sha256=file.sha256, path=str(file.path), index=file.index) for file in ran.files]
     return Done(outcomes=ran.outcomes, files=files)
 
 

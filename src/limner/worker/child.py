@@ -13,19 +13,24 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from limner.domain.failures import FailureCode
-from limner.worker.calls import Asked, Call, Load, Loaded, Reply, Trouble, Unusable
-from limner.worker.frames import Assembly, decode_answered, frame
-from limner.worker.own_folder import OwnFolder
+import structlog
 
-#: What the names of children's folders for temporary files begin with.
-SCRATCH = "limner-inferrer-"
+from limner.domain.failures import FailureCode
+from limner.worker.calls import Asked, Call, Done, Load, Loaded, Reply, Trouble, Unusable
+from limner.worker.frames import Assembly, decode_answered, frame
+from limner.worker.growth import MEGABYTE, Growth
+from limner.worker.own_folder import SCRATCH, OwnFolder
+
 #: How often a process that says nothing is looked at: something that it started may hold its line open.
 _LOOK = 0.25
 _CHUNK = 1 << 20
 #: How long a process may take to go, in seconds, and how often it is looked whether it did.
 _GRACE = 1.0
 _PAUSE = 0.002
+#: A process is replaced when it grew by this share of its stage's ``memory_mb``, before it meets the limit.
+_OWN_SHARE = 0.75
+
+_log = structlog.get_logger(__name__)
 
 
 class ProcessOverran(Exception):
@@ -169,13 +174,28 @@ class HostProcess:
         return ProcessDied(f"was ended by {name}{hint}")
 
 
+def _growth_limit(load: Load, max_growth: int | None) -> int | None:
+    """Bytes that a child may grow by: most of what its stage allows it, and never more than the worker does."""
+    own = load.runtime.memory_mb
+    limits = [limit for limit in (max_growth, None if own is None else int(own * MEGABYTE * _OWN_SHARE)) if limit]
+    return min(limits, default=None)
+
+
 class ChildRunner:
     """Calls an inferrer in a child process, which is started when it is first needed and again after it was lost."""
 
-    def __init__(self, load: Load, *, log: Path | None = None, load_limit: timedelta = timedelta(minutes=5)) -> None:
+    def __init__(
+        self,
+        load: Load,
+        *,
+        log: Path | None = None,
+        load_limit: timedelta = timedelta(minutes=5),
+        max_growth: int | None = None,
+    ) -> None:
         self._load = load
         self._log = log
         self._load_limit = load_limit
+        self._growth = Growth(_growth_limit(load, max_growth))
         self._process: HostProcess | None = None
         #: Processes started so far.
         self.starts = 0
@@ -187,8 +207,19 @@ class ChildRunner:
 
     def run(self, columns: Mapping[str, list[bytes]], *, prior: list[bytes]) -> Reply:
         """The outcomes of these records, within the stage's time limit; a child that was lost is told as trouble."""
-        if self._process is not None and self._process.exited():
-            # It ended while nothing was asked of it: these records have no part in that.
+        reply = self._called(columns, prior=prior)
+        if len(prior) > 1 or not self._growth.calls or not isinstance(reply, Trouble):
+            return reply
+        if reply.code is not FailureCode.OUT_OF_MEMORY:
+            return reply
+        # Earlier calls may have filled the memory: a record alone is blamed only for what it does to a new process.
+        self.close()
+        return self._called(columns, prior=prior)
+
+    def _called(self, columns: Mapping[str, list[bytes]], *, prior: list[bytes]) -> Reply:
+        """One call, of the process at hand or a new one."""
+        if self._process is not None and (self._process.exited() or self._has_grown(self._process)):
+            # It ended while nothing was asked of it, of which these records have no part, or it holds too much.
             self.close()
         if self._process is None:
             problem = self._start()
@@ -198,7 +229,16 @@ class ChildRunner:
         answered = self._ask(Call(columns=columns, prior=prior), within=limit)
         if isinstance(answered, Loaded):
             return Unusable(reason=f"The process of {self._load.runtime.infer} answered a call as if it were loading.")
+        if isinstance(answered, Done) and self._process is not None:
+            self._growth.called(self._process.pid)
         return answered
+
+    def _has_grown(self, process: HostProcess) -> bool:
+        """Whether the process holds so much more memory than at its start that another one takes its place."""
+        grown = self._growth.grown(process.pid)
+        if grown:
+            _log.info("inferrer_recycled", inferrer=self._load.runtime.infer, grown_bytes=grown)
+        return bool(grown)
 
     def tidy(self, path: Path) -> None:
         """Remove *path*, which was uploaded, if it is one of the child's temporary files."""
@@ -225,6 +265,7 @@ class ChildRunner:
         except OSError as error:
             return Unusable(reason=f"No process can be started for {infer}: {error}")
         self.starts += 1
+        self._growth.begin()
         answered = self._ask(self._load, within=self._load_limit)
         if isinstance(answered, Loaded):
             return None

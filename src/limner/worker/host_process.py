@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 from limner.domain.versions import Description
@@ -72,7 +73,8 @@ class _Served:
         if load.runtime.memory_mb is not None:
             _limit_memory(load.runtime.memory_mb)
         try:
-            self._host = load_host(load)
+            # The temporary folder is this process's own, and goes with it.
+            self._host = load_host(load, scratch=Path(tempfile.gettempdir()))
         except MemoryError:
             return Unusable(reason=f"{load.runtime.infer} cannot be loaded within memory_mb={load.runtime.memory_mb}.")
         except LimnerError as error:

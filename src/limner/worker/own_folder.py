@@ -7,6 +7,9 @@ import secrets
 import shutil
 from pathlib import Path
 
+#: What the names of folders begin with in which inferrers' temporary files lie.
+SCRATCH = "limner-inferrer-"
+
 
 class OwnFolder:
     """A new folder in *parent*, named with *prefix*; it is locked until it is closed, or its process ends."""

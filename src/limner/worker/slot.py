@@ -10,9 +10,10 @@ from msgspec import Struct
 
 from limner.artifacts.base import Artifacts
 from limner.domain.failures import Failure, FailureCode
-from limner.domain.tasks import STOPPING, Task
+from limner.domain.tasks import STOPPING, Outcome, Status, Task
 from limner.errors import ArtifactMissing, ChecksumMismatch, LimnerError
-from limner.worker.calls import Load, Reply, Runner
+from limner.worker.batch_size import BatchSize
+from limner.worker.calls import Load, Reply, Runner, Written
 from limner.worker.child import ChildRunner
 from limner.worker.inline import InlineRunner
 from limner.worker.isolate import InferrerUnusable, Part, isolate
@@ -33,6 +34,10 @@ class Place(Struct, frozen=True, kw_only=True):
     allow_hosts: tuple[str, ...]
     #: Takes what the user's code prints; None sends it to the worker's standard error.
     log: Path | None
+    #: The setting ``max_value_bytes``.
+    max_value_bytes: int = 8_000_000
+    #: A child process that grew by more bytes is replaced between two batches; None lets it grow.
+    max_growth: int | None = None
 
 
 class Stopping(Exception):
@@ -48,6 +53,7 @@ class Slot:
         self._models = models
         self._runner: Runner | None = None
         self._loaded: tuple[str, str] | None = None
+        self._size = BatchSize()
         #: Set: take no further batch.
         self.stopping = threading.Event()
         self._killed = False
@@ -102,9 +108,8 @@ class Slot:
                 return
             report.add(batch.failed)
             run = self._calls(runner, prepared=prepared, report=report)
-            for part in isolate(run, batch.positions) if batch.positions else ():
-                self._upload(part, runner=runner)
-                report.add(part.outcomes)
+            for part in isolate(run, batch.positions, size=self._size) if batch.positions else ():
+                report.add(self._uploaded(part, runner=runner))
 
     def _calls(self, runner: Runner, *, prepared: Prepared, report: Report) -> Callable[[Sequence[int]], Reply]:
         """Calls the inferrer with records of one task, and counts the time."""
@@ -135,19 +140,46 @@ class Slot:
             device=self._place.device,
             project=str(self._place.project),
             allow_hosts=self._place.allow_hosts,
+            max_value_bytes=self._place.max_value_bytes,
         )
         if task.runtime.isolation == "thread":
             self._runner = InlineRunner(load)
         else:
-            self._runner = ChildRunner(load, log=self._place.log)
-        self._loaded = wanted
+            self._runner = ChildRunner(load, log=self._place.log, max_growth=self._place.max_growth)
+        self._loaded, self._size = wanted, BatchSize()
         return self._runner
 
-    def _upload(self, part: Part, *, runner: Runner) -> None:
-        """Store the files that outcomes name, before anybody hears of them."""
-        for file in part.files:
+    def _uploaded(self, part: Part, *, runner: Runner) -> list[Outcome]:
+        """The outcomes, once the files that they name are stored, so that nobody hears of them before."""
+        lost: dict[int, Failure] = {}
+        for sha256, files in _by_digest(part.files).items():
             try:
-                self._artifacts.put_file(Path(file.path), expected=file.sha256)
+                self._artifacts.put_file(Path(files[0].path), expected=sha256)
+            except (FileNotFoundError, ChecksumMismatch):
+                told = (
+                    f"The file {Path(files[0].path).name} was changed or removed after it was answered."
+                )
+                failure = Failure(code=FailureCode.OUTPUT_INVALID, message=told)
+                lost |= dict.fromkeys((file.index for file in files), failure)
             except (OSError, LimnerError) as error:
-                raise InferrerUnusable(f"The file {file.path} of an output could not be stored: {error}") from error
+                raise InferrerUnusable(f"A file of an output could not be stored: {error}") from error
+        for file in part.files:
             runner.tidy(Path(file.path))
+        return [_failed(outcome, lost.get(outcome.index)) for outcome in part.outcomes]
+
+
+def _by_digest(files: Sequence[Written]) -> dict[str, list[Written]]:
+    """Files with the same bytes are stored once."""
+    found: dict[str, list[Written]] = {}
+    for file in files:
+        found.setdefault(file.sha256, []).append(file)
+    return found
+
+
+def _failed(outcome: Outcome, failure: Failure | None) -> Outcome:
+    """*outcome*, or the failure in its place."""
+    if failure is None:
+        return outcome
+    return Outcome(
+        index=outcome.index, status=Status.FAILED, read_digest=outcome.read_digest, failure=failure, alone=outcome.alone
+    )

@@ -14,10 +14,9 @@ from limner.bus.base import Bus
 from limner.clock import Clock
 from limner.domain.tasks import ANSWERS, FromWorker, Heartbeat, encode_message
 from limner.errors import BusUnavailable
-from limner.worker.child import SCRATCH
 from limner.worker.fetch import Fetcher
 from limner.worker.models import ModelFiles
-from limner.worker.own_folder import remove_the_dead
+from limner.worker.own_folder import SCRATCH, remove_the_dead
 from limner.worker.prepared import Prepared
 from limner.worker.report import Report
 from limner.worker.service import Service
@@ -57,12 +56,15 @@ class Worker:
         allow_hosts: Iterable[str] = (),
         log: Path | None = None,
         wait: timedelta = timedelta(seconds=1),
+        max_value_bytes: int = 8_000_000,
+        max_growth: int | None = None,
     ) -> None:
         """
         Serve *topics*, the addresses of implementations, from :meth:`start` on.
 
         *cache* holds links to models, by default under ``.limner/cache`` of the *project*. *wait* is how long one
-        question for tasks may take, and so how long :meth:`stop` may.
+        question for tasks may take, and so how long :meth:`stop` may. A record whose value has more than
+        *max_value_bytes* fails; a child process that grew by more than *max_growth* bytes is replaced between batches.
         """
         self.name = name
         self._bus = bus
@@ -74,7 +76,14 @@ class Worker:
         project = project.resolve()
         folder = (cache or project / ".limner" / "cache").resolve() / "models"
         self._models = ModelFiles(artifacts, folder=folder)
-        self._place = Place(project=project, device=device, allow_hosts=tuple(allow_hosts), log=log)
+        self._place = Place(
+            project=project,
+            device=device,
+            allow_hosts=tuple(allow_hosts),
+            log=log,
+            max_value_bytes=max_value_bytes,
+            max_growth=max_growth,
+        )
         self._services: dict[str, Service] = {topic: self._service(topic) for topic in topics}
         self._lock = threading.Lock()
         self._started = False

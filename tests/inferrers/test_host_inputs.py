@@ -1,0 +1,186 @@
+"""What inferrers are handed: files and values as annotated, decoded once, and never changed by another record."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from PIL import Image
+
+from limner.domain.reads import FileRead
+from limner.domain.tasks import LocalFile
+from limner.domain.values import encode
+from limner.inferrers.host import Host
+from tests.inferrers.cases import NO_VALUE, codes_of, file_cell, run_files, run_values, runtime, values_of
+
+UserModule = Callable[[str], str]
+
+DOUBLED = """
+    def doubled(x: list[int]) -> list[dict]:
+        return [{"y": 2 * v} for v in x]
+"""
+
+
+def test_inputs_arrive_as_annotated(user_module: UserModule, tmp_path: Path) -> None:
+    """The same file arrives as path, bytes, text or array, and absent values arrive as None."""
+    # given
+    name = user_module("""
+        from pathlib import Path
+        import numpy as np
+        def path(file: Path): return file.name if file else None
+        def content(file: bytes): return file
+        def text(file: str): return file
+        def pixels(file: np.ndarray): return None if file is None else [list(file.shape), str(file.dtype)]
+        def untyped(file): return file.name if file else None
+    """)
+    words, picture = tmp_path / "words.txt", tmp_path / "picture.png"
+    words.write_text("Grüße", encoding="utf-8")
+    Image.new("L", (7, 5)).save(picture)
+
+    def handed(function: str, file: Path) -> list[object]:
+        host = Host(runtime(f"{name}:{function}", reads={"file": FileRead()}))
+        found = host.run({"file": [file_cell(file), NO_VALUE]}, prior=[b"", b""]).outcomes
+        assert codes_of(found) == [None, None]
+        return [value["value"] for value in values_of(found)]
+
+    # when / then
+    assert handed("path", words) == ["words.txt", None]
+    assert handed("untyped", words) == ["words.txt", None]
+    assert handed("content", words) == ["Grüße".encode(), None]
+    assert handed("text", words) == ["Grüße", None]
+    assert handed("pixels", picture) == [[[5, 7, 3], "uint8"], None]
+
+
+def test_text_in_another_encoding_failed_to_decode(user_module: UserModule, tmp_path: Path) -> None:
+    """A file that is wanted as text and is none fails alone."""
+    name = user_module("""
+        def length(file: list[str]) -> list[int]:
+            return [len(text) for text in file]
+    """)
+    latin, plain = tmp_path / "latin.txt", tmp_path / "plain.txt"
+    latin.write_bytes("Grüße".encode("latin-1"))
+    plain.write_bytes(b"plain")
+    host = Host(runtime(f"{name}:length", reads={"file": FileRead()}))
+    assert codes_of(run_files(host, latin, plain, name="file")) == ["DECODE_FAILED", None]
+
+
+def test_lists_become_arrays_where_arrays_are_wanted(user_module: UserModule) -> None:
+    """A vector that stands in a record as a list arrives as an array, a stored array as it is."""
+    name = user_module("""
+        import numpy as np
+        def kind(x: list[np.ndarray]) -> list[str]:
+            return [f"{type(v).__name__} {len(v)}" for v in x]
+    """)
+    found = values_of(run_values(Host(runtime(f"{name}:kind")), [1.0, 2.0], np.zeros(3, dtype=np.float32)))
+    assert found == [{"value": "ndarray 2"}, {"value": "ndarray 3"}]
+
+
+def test_siblings_share_one_decoded_picture(user_module: UserModule, tmp_path: Path) -> None:
+    """Records that read the same file are handed the same decoded picture, across calls too."""
+    # given
+    name = user_module("""
+        from PIL import Image
+        seen = []
+        def number(image: list[Image.Image]) -> list[int]:
+            seen.extend(picture for picture in image if not any(picture is one for one in seen))
+            return [len(seen)] * len(image)
+    """)
+    one, other = tmp_path / "one.png", tmp_path / "other.png"
+    Image.new("RGB", (4, 4)).save(one)
+    Image.new("RGB", (5, 5)).save(other)
+    host = Host(runtime(f"{name}:number", reads={"image": FileRead()}, batch=2))
+
+    # when
+    found = values_of(run_files(host, one, one, one, other))
+
+    # then
+    assert [value["value"] for value in found] == [1, 1, 2, 2]
+
+
+def test_copy_that_was_missing_is_read_when_it_is_back(user_module: UserModule, tmp_path: Path) -> None:
+    """A file that could not be read is tried anew, although its digest is known."""
+    # given
+    name = user_module("""
+        from PIL import Image
+        def width(image: list[Image.Image]) -> list[int]:
+            return [picture.width for picture in image]
+    """)
+    path = tmp_path / "picture.png"
+    Image.new("RGB", (6, 4)).save(path)
+    cell, content = file_cell(path), path.read_bytes()
+    host = Host(runtime(f"{name}:width", reads={"image": FileRead()}))
+
+    # when
+    path.unlink()
+    gone = host.run({"image": [cell]}, prior=[b""]).outcomes
+    path.write_bytes(content)
+    back = host.run({"image": [cell]}, prior=[b""]).outcomes
+
+    # then
+    assert codes_of(gone) == ["SOURCE_UNAVAILABLE"]
+    assert values_of(back) == [{"value": 6}]
+
+
+def test_unreadable_picture_behind_a_path_is_typed(user_module: UserModule, tmp_path: Path) -> None:
+    """An inferrer that opens paths itself and hands back Pillow's errors gets the file's own failure."""
+    # given
+    name = user_module("""
+        from pathlib import Path
+        from PIL import Image
+        def _width(path):
+            try:
+                with Image.open(path) as picture:
+                    picture.load()
+                    return picture.width
+            except (OSError, Image.DecompressionBombError) as error:
+                return error
+        def widths(file: list[Path]) -> list[object]:
+            return [_width(path) for path in file]
+    """)
+    good, page, empty, cut, own = (tmp_path / n for n in ("good.png", "page.jpg", "empty.jpg", "cut.png", "own.txt"))
+    Image.new("RGB", (9, 9), "teal").save(good)
+    page.write_text("<html></html>")
+    empty.touch()
+    Image.effect_noise((60, 60), 50).save(cut)
+    cut.write_bytes(cut.read_bytes()[:900])
+    host = Host(runtime(f"{name}:widths", reads={"file": FileRead()}))
+
+    # when
+    outcomes = run_files(host, good, page, empty, cut, name="file")
+    gone = host.run({"file": [msgspec.msgpack.encode(LocalFile(path=str(own), sha256="0" * 64))]}, prior=[b""])
+
+    # then
+    assert codes_of(outcomes) == [None, "SOURCE_WRONG_TYPE", "SOURCE_TRUNCATED", "SOURCE_TRUNCATED"]
+    assert outcomes[1].read_digest == b""
+    assert codes_of(gone.outcomes) == ["MODEL_ERROR"]
+
+
+def test_read_digest_counts_every_input_and_how_a_file_is_decoded(user_module: UserModule, tmp_path: Path) -> None:
+    """Another value, other bytes or another orientation are another input; another path or limit is not."""
+    # given
+    name = user_module("""
+        from pathlib import Path
+        def named(file: Path, x: int) -> int:
+            return x
+    """)
+    one, copy, other = (tmp_path / name for name in ("one.bin", "copy.bin", "other.bin"))
+    for path, content in ((one, b"abc"), (copy, b"abc"), (other, b"abd")):
+        path.write_bytes(content)
+
+    def read_digest(path: Path, x: int, *, read: FileRead) -> bytes:
+        host = Host(runtime(f"{name}:named", reads={"x": None, "file": read}))
+        ran = host.run({"x": [encode(x)], "file": [file_cell(path)]}, prior=[b""])
+        return ran.outcomes[0].read_digest
+
+    # when
+    base = read_digest(one, 1, read=FileRead())
+
+    # then
+    assert read_digest(copy, 1, read=FileRead(max_bytes=10, max_pixels=10)) == base
+    others = {
+        read_digest(other, 1, read=FileRead()),
+        read_digest(one, 2, read=FileRead()),
+        read_digest(one, 1, read=FileRead(upright=False)),
+        read_digest(one, 1, read=FileRead(at_least=224)),
+    }
+    assert len(others | {base}) == 5
