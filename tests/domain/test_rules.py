@@ -132,6 +132,10 @@ BROKEN: list[tuple[dict[str, object], str]] = [
     ({"isolation": "hope"}, "isolation='process'"),
     ({"kind": "mop"}, "is no kind"),
     ({"kind": "expand", "of": "c"}, "identity="),
+    (
+        {"kind": "expand", "of": "c", "identity": ["a"], "outputs": {"a": limner.Text(), "b": limner.Artifact()}},
+        "its children cannot hold an Artifact",
+    ),
     ({"kind": "gather", "of": "c"}, "by="),
     ({"kind": "gather", "of": "c", "by": "parent", "missing": "guess"}, "missing='run' or 'fail'"),
     ({"kind": "gather", "of": "c", "by": "parent", "when": limner.where("x", "exists")}, "without when="),

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from msgspec import Struct, field
 
-from limner.domain.outputs import AnyOutput
+from limner.domain.outputs import AnyOutput, Artifact
 from limner.domain.reads import Condition, Read
 from limner.domain.retry import RetryPolicy
 from limner.domain.values import Value
@@ -317,6 +317,9 @@ def _check_stage(stage: Stage) -> None:
         "gathers, which goes without when=": stage.kind is StageKind.GATHER
         and any(stage.when_of(way) for way in stage.implementations),
         "is a gate, which is a map": stage.gate and stage.kind is not StageKind.MAP,
+        "expands, and its children cannot hold an Artifact; make it in a stage over the children": stage.kind
+        is StageKind.EXPAND
+        and any(isinstance(output, Artifact) for output in stage.outputs.values()),
         "gathers, so it reads values of its members, and no files or parents": stage.kind is StageKind.GATHER
         and any(read.file or read.path.startswith("parent.") for read in stage.reads.values()),
     }
