@@ -50,6 +50,8 @@ class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None
     #: Seconds that a server asked us to wait before the next try (``Retry-After``).
     retry_after: float | None = None
+    #: Asking again is in vain, whatever the stage's policy allows: the worker says so.
+    final: bool = False
 
 
 class FailedRecord(LimnerError):

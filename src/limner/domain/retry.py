@@ -36,9 +36,10 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         """
         Whether a record that was tried *tried* times, the failed attempt included, may be tried again.
 
-        A file on this machine that cannot be read is not read again; its source would have to be mended first.
+        A file on this machine that cannot be read is not read again; its source would have to be mended first. Nor is
+        anything tried again that its worker calls final.
         """
-        if failure.reason == LOCAL_FILE:
+        if failure.final or failure.reason == LOCAL_FILE:
             return False
         return tried < self.attempts.get(failure.code, 1)
 

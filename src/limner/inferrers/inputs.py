@@ -41,7 +41,7 @@ class Inputs:
         """
         self._names = sorted(reads)
         self._reads = {name: read for name, read in reads.items() if read is not None}
-        self._options = {name: _options(read) for name, read in self._reads.items()}
+        self._given = dict(reads)
         self._decoders: dict[str, Decode | None] = {
             name: decoder_for(wants[name], read=reads[name]) for name in self._names
         }
@@ -55,8 +55,7 @@ class Inputs:
 
         A value counts by its encoded bytes, a file by its SHA-256 and how it is decoded.
         """
-        parts = [self._parts(name, columns[name]) for name in self._names]
-        return [digest(row) for row in zip(*parts, strict=True)]
+        return read_digests(columns, reads=self._given)
 
     def decode(self, columns: Mapping[str, list[bytes]], *, indexes: list[int]) -> Decoded:
         """What the inferrer is handed for the records at *indexes*; the same file is decoded once."""
@@ -86,13 +85,6 @@ class Inputs:
         found = [(_files.decode(columns[name][index]), self._reads[name]) for name in self._opened_by_inferrer]
         return [(Path(file.path), read) for file, read in found if file]
 
-    def _parts(self, name: str, column: list[bytes]) -> Sequence[bytes]:
-        if name not in self._reads:
-            return column
-        options = self._options[name]
-        files = [_files.decode(raw) for raw in column]
-        return [file.sha256.encode() + options if file else _NOTHING for file in files]
-
     def _decode_files(self, name: str, files: Sequence[LocalFile | None]) -> list[object]:
         """By file what it decodes to, or why it does not."""
         decoder = self._decoders[name]
@@ -109,6 +101,21 @@ class Inputs:
         if name not in self._opened_by_inferrer and files[-1] and not isinstance(column[-1], FailedRecord):
             self._last[name] = (files[-1].sha256, column[-1])
         return column
+
+
+def read_digests(columns: Mapping[str, list[bytes]], *, reads: Mapping[str, FileRead | None]) -> list[bytes]:
+    """The read digest of each record, as :meth:`Inputs.digests` says."""
+    parts = [_parts(columns[name], read=reads[name]) for name in sorted(reads)]
+    return [digest(row) for row in zip(*parts, strict=True)]
+
+
+def _parts(column: list[bytes], *, read: FileRead | None) -> Sequence[bytes]:
+    """What one input adds to the digests."""
+    if read is None:
+        return column
+    options = _options(read)
+    files = [_files.decode(raw) for raw in column]
+    return [file.sha256.encode() + options if file else _NOTHING for file in files]
 
 
 def _decoded(decoder: Decode, file: LocalFile) -> object:
