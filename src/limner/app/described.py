@@ -51,6 +51,22 @@ def now_of(tx: Transaction, view: View, project: Project) -> Now:
     return Now(versions=versions, waiting=waiting)
 
 
+def version_now(tx: Transaction, node: Node, project: Project) -> Version:
+    """
+    The version that one node has now, asked of a short-lived child process.
+
+    Raises:
+        ConfigurationError: its inferrer cannot be loaded, or its model is not there.
+    """
+    way = node.stage.chosen(node.implementation)
+    described = describe_all({"": way}, project=project.folder, allow_hosts=project.settings.allow_hosts)
+    problem, model = _model(tx, node)
+    problem = described[""].problem or problem
+    if problem is not None:
+        raise ConfigurationError(f"Stage {node.stage.name} cannot run: {problem}")
+    return version_of(node.stage, implementation=node.implementation, description=described[""], model=model)
+
+
 def _key(node: Node) -> str:
     return f"{node.stage.name}/{node.implementation}"
 

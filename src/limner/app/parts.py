@@ -14,6 +14,7 @@ from limner.app.asking import infer_file
 from limner.app.declared import Declared, load_target
 from limner.app.described import Now, now_of
 from limner.app.lock import EngineLock
+from limner.app.preparing import lists
 from limner.app.running import Runner
 from limner.app.searching import Indexed, indexed_collections
 from limner.artifacts.base import Artifacts
@@ -133,10 +134,9 @@ class Parts:
             working=self.working,
         )
 
-    @contextmanager
-    def fetching(self) -> Iterator[Fetcher]:
-        """A fetcher; what it fetched is kept as the settings say."""
-        fetcher = Fetcher(
+    def fetcher(self) -> Fetcher:
+        """A fetcher, to be closed by the caller; what it fetched is kept as the settings say."""
+        return Fetcher(
             self.cache(),
             guard=self.guard(),
             clock=self.clock,
@@ -145,6 +145,11 @@ class Parts:
             at_once=self.settings.per_host,
             rate=self.settings.per_host_rate or None,
         )
+
+    @contextmanager
+    def fetching(self) -> Iterator[Fetcher]:
+        """A fetcher; what it fetched is kept as the settings say."""
+        fetcher = self.fetcher()
         try:
             yield fetcher
         finally:
@@ -299,8 +304,3 @@ def _parents(pipeline: Pipeline, collection: str) -> str | None:
     """The collection of the parents of *collection*, as far as a gather by parent tells."""
     holders = (pipeline.over(stage) for stage in pipeline.stages if stage.by == "parent" and stage.of == collection)
     return next(holders, None)
-
-
-def lists(choices: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]]:
-    """Choices as a job keeps them."""
-    return {stage: list(ways) for stage, ways in (choices or {}).items()}

@@ -117,6 +117,14 @@ class Nodes(Noun):
         )
         return self.connection.execute(query).scalar_one_or_none()
 
+    def versions_of(self, pipeline: str, stage: str, implementation: str) -> list[StoredVersion]:
+        """Every version of an implementation, the newest first."""
+        query = select(versions.c.pk).where(
+            versions.c.pipeline == pipeline, versions.c.stage == stage, versions.c.implementation == implementation
+        )
+        found = self.versions(list(self.connection.execute(query).scalars()))
+        return [found[pk] for pk in sorted(found, reverse=True)]
+
     def speed(self, pipeline: str, stage: str, implementation: str) -> float | None:
         """Measured seconds of inferring a record, by the newest version that was measured."""
         query = (
