@@ -1,5 +1,7 @@
 """Settings: ``limner.toml``, then ``LIMNER_*``, then options."""
 
+import base64
+import binascii
 import os
 import tomllib
 from collections.abc import Mapping
@@ -11,6 +13,10 @@ from msgspec import Struct, field, structs
 from limner.errors import ConfigurationError
 
 FILE = "limner.toml"
+#: Below a project's folder: what Limner keeps.
+HOME = ".limner"
+#: The project that a folder is, where no other is named.
+DEFAULT = "default"
 _LISTS = "allow_hosts, file_roots"
 
 
@@ -49,6 +55,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pipelines: dict[str, str] = field(default_factory=dict)
     #: What searching by likeness does with records of which a required stage has no value: ``show`` or ``hide``.
     incomplete: str = "show"
+    #: What the server seals callback tokens and signs links with; empty: the file ``.limner/server.key``, made once.
+    secret_key: str = ""
+    #: What callbacks are signed with: ``whsec_`` and base64, or any text; empty: the token of the callback itself.
+    webhook_secret: str = ""
+    #: Bytes of one page of a callback at most.
+    callback_max_bytes: int = 8_000_000
+    #: Seconds that a receiver may take to accept one page of a callback.
+    callback_timeout: float = 30.0
 
 
 class Project(Struct, frozen=True, kw_only=True):
@@ -56,6 +70,14 @@ class Project(Struct, frozen=True, kw_only=True):
 
     folder: Path
     settings: Settings
+    #: Which of the folder's projects it is: a store of its own, and all that goes with it.
+    name: str = DEFAULT
+
+    @property
+    def home(self) -> Path:
+        """The folder of what Limner keeps for it."""
+        base = self.folder / HOME
+        return base if self.name == DEFAULT else base / "projects" / self.name
 
     def url(self, value: str) -> str:
         """A URL whose relative path is taken from the project's folder."""
@@ -132,7 +154,21 @@ def _check(settings: Settings) -> None:
         "`lease` is at least one second": settings.lease < 1,
         "`per_host` is 1 or more": settings.per_host < 1,
         "`incomplete` is show or hide": settings.incomplete not in ("show", "hide"),
+        "`secret_key` has at least 32 characters": 0 < len(settings.secret_key) < 32,
+        "`webhook_secret` goes on with base64 after whsec_": not _signs(settings.webhook_secret),
+        "`callback_max_bytes` is 1000 or more": settings.callback_max_bytes < 1000,
+        "`callback_timeout` is more than 0": settings.callback_timeout <= 0,
     }
     for problem, found in problems.items():
         if found:
             raise ConfigurationError(f"The setting {problem}.")
+
+
+def _signs(secret: str) -> bool:
+    """Whether *secret* can be a signing secret."""
+    if not secret.startswith("whsec_"):
+        return True
+    try:
+        return bool(base64.b64decode(secret.removeprefix("whsec_"), validate=True))
+    except binascii.Error:
+        return False

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from limner import __version__
-from limner.cli import finding, looks, making, work
+from limner.cli import finding, looks, making, tokens, work
 from limner.cli.models import models, train
 from limner.cli.output import say
 from limner.cli.root import Root
@@ -50,9 +50,10 @@ def root(
 
 for name, verb in making.VERBS[:1]:
     app.command(name)(verb)
-for verb in (*work.VERBS, *looks.VERBS, *finding.VERBS):
+for verb in (*work.VERBS, *looks.VERBS, *finding.VERBS, *tokens.VERBS):
     app.command(verb.__name__)(verb)
 app.add_typer(models, name="models")
+app.add_typer(tokens.token, name="token")
 app.command("train")(train)
 for name, verb in making.VERBS[1:]:
     app.command(name)(verb)

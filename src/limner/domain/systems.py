@@ -38,6 +38,8 @@ class System(Struct, frozen=True, kw_only=True):
     trainers: Mapping[str, Trainer] = field(default_factory=dict)
     #: Models that ship with it, by name: the resource's ``package:path``.
     models: Mapping[str, str] = field(default_factory=dict)
+    #: Forms of callbacks, by name: ``body(host, job, keys) -> dict``; see :mod:`limner.app.callback_pages`.
+    callbacks: Mapping[str, str] = field(default_factory=dict)
     #: ``demo(app, say) -> None`` run by ``limner demo NAME``.
     demo: str | None = None
     #: ``package:folder`` of the project that ``limner init --from NAME`` copies.

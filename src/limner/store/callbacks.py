@@ -222,11 +222,11 @@ class Deliveries(Noun):
         )
         self._refresh(job)
 
-    def supersede(self, job: str, *, round_: int, at: float) -> None:
-        """Send no page of an earlier round any more: what it reports is reported again."""
+    def supersede(self, job: str, *, at: float) -> None:
+        """Send no page that a job has in the outbox any more: what they report is reported again."""
         self.connection.execute(
             update(deliveries)
-            .where(deliveries.c.job == job, deliveries.c.round < round_, deliveries.c.state.in_(_LIVE))
+            .where(deliveries.c.job == job, deliveries.c.state.in_(_LIVE))
             .values(state=PageState.SUPERSEDED.value, ended=func.coalesce(deliveries.c.ended, at))
         )
 
