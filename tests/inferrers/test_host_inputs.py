@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pytest
+from msgspec import structs
 from PIL import Image
 
 from limner.domain.reads import FileRead
@@ -14,11 +16,6 @@ from limner.inferrers.host import Host
 from tests.inferrers.cases import NO_VALUE, codes_of, file_cell, run_files, run_values, runtime, values_of
 
 UserModule = Callable[[str], str]
-
-DOUBLED = """
-    def doubled(x: list[int]) -> list[dict]:
-        return [{"y": 2 * v} for v in x]
-"""
 
 
 def test_inputs_arrive_as_annotated(user_module: UserModule, tmp_path: Path) -> None:
@@ -75,26 +72,136 @@ def test_lists_become_arrays_where_arrays_are_wanted(user_module: UserModule) ->
     assert found == [{"value": "ndarray 2"}, {"value": "ndarray 3"}]
 
 
-def test_siblings_share_one_decoded_picture(user_module: UserModule, tmp_path: Path) -> None:
-    """Records that read the same file are handed the same decoded picture, across calls too."""
+SIBLINGS = """
+    from PIL import Image
+    import numpy as np
+
+    def width(image: list[Image.Image], x: list[int]) -> list[int]:
+        return [picture.width for picture in image]
+
+    def array_width(image: list[np.ndarray], x: list[int]) -> list[int]:
+        return [picture.shape[1] for picture in image]
+"""
+
+
+@pytest.mark.parametrize("function", ["width", "array_width"])
+@pytest.mark.parametrize("batch", [64, 5])
+def test_siblings_share_the_decoding(user_module: UserModule, tmp_path: Path, function: str, batch: int) -> None:
+    """A picture is decoded once for all its boxes, in one batch, across batches and in the next task."""
+    # given two pictures with twenty boxes each, in one task
+    name = user_module(SIBLINGS)
+    pictures = [tmp_path / "one.png", tmp_path / "other.png"]
+    for width, path in enumerate(pictures, start=30):
+        Image.new("RGB", (width, 20)).save(path)
+    host = Host(runtime(f"{name}:{function}", reads={"image": FileRead(), "x": None}, batch=batch))
+    cells = [file_cell(path) for path in pictures]
+    columns = {"image": [cell for cell in cells for _ in range(20)], "x": [encode(n) for n in range(40)]}
+
+    # when
+    outcomes = host.run(columns, prior=[b""] * 40).outcomes
+    again = host.run(columns, prior=[b""] * 40).outcomes
+
+    # then
+    assert values_of(outcomes) == [{"value": width} for width in (30, 31) for _ in range(20)]
+    assert values_of(again) == values_of(outcomes)
+    assert host.decoded == 2
+
+
+def test_what_is_kept_of_decoded_files_is_bounded(user_module: UserModule, tmp_path: Path) -> None:
+    """With a memory limit of 4 MB, one decoded megabyte is kept: the picture used last, and no other."""
+    # given pictures of 800 kB each, once decoded
+    name = user_module(SIBLINGS)
+    cells = []
+    for number in range(3):
+        Image.new("RGB", (500, 400), (number, 0, 0)).save(tmp_path / f"{number}.png")
+        cells.append(file_cell(tmp_path / f"{number}.png"))
+    wanted = runtime(f"{name}:width", reads={"image": FileRead(), "x": None})
+    host = Host(structs.replace(wanted, memory_mb=4))
+
+    def decodes(*numbers: int) -> int:
+        before = host.decoded
+        for number in numbers:
+            host.run({"image": [cells[number]], "x": [encode(0)]}, prior=[b""])
+        return host.decoded - before
+
+    # when / then
+    assert decodes(0, 1, 1, 2, 2) == 3
+    assert decodes(2) == 0
+    assert decodes(0, 1) == 2
+
+
+CHANGERS = {
+    "thumbnail": "picture.thumbnail((2, 2))",
+    "paste": "picture.paste((9, 9, 9), (0, 0, 8, 8))",
+    "putpixel": "[picture.putpixel((x, y), (9, 9, 9)) for x in range(8) for y in range(8)]",
+    "draw": "ImageDraw.Draw(picture).rectangle((0, 0, 8, 8), fill=(9, 9, 9))",
+    "putalpha": "picture.putalpha(9)",
+    "putdata": "picture.putdata([(9, 9, 9)] * 64)",
+}
+
+
+@pytest.mark.parametrize("change", CHANGERS.values(), ids=CHANGERS)
+def test_what_one_sibling_does_to_a_picture_no_other_sees(user_module: UserModule, tmp_path: Path, change: str) -> None:
+    """A picture may be changed in place: it is the record's own as soon as it is."""
+    # given
+    name = user_module(f"""
+        from PIL import Image, ImageDraw
+        def spoil(image: Image.Image, x: int) -> list:
+            picture, before = image, [image.size, image.mode, image.getpixel((1, 1))]
+            {change}
+            assert before != [picture.size, picture.mode, picture.getpixel((1, 1))]
+            return before
+    """)
+    path = tmp_path / "one.png"
+    Image.new("RGB", (8, 8), (200, 100, 50)).save(path)
+    host = Host(runtime(f"{name}:spoil", reads={"image": FileRead(), "x": None}, batch=2))
+
+    # when
+    columns = {"image": [file_cell(path)] * 3, "x": [encode(n) for n in range(3)]}
+    outcomes = host.run(columns, prior=[b""] * 3).outcomes
+
+    # then
+    assert values_of(outcomes) == [{"value": [[8, 8], "RGB", [200, 100, 50]]}] * 3
+    assert host.decoded == 1
+
+
+def test_pixels_and_arrays_of_siblings_are_read_only(user_module: UserModule, tmp_path: Path) -> None:
+    """What cannot be copied before it is changed refuses the change, and the record fails instead of its sibling."""
     # given
     name = user_module("""
         from PIL import Image
-        seen = []
-        def number(image: list[Image.Image]) -> list[int]:
-            seen.extend(picture for picture in image if not any(picture is one for one in seen))
-            return [len(seen)] * len(image)
+        import numpy as np
+        def pixels(image: Image.Image, x: int) -> int:
+            image.load()[0, 0] = (9, 9, 9)
+            return 1
+        def array(image: np.ndarray, x: int) -> int:
+            image[0, 0] = 9
+            return 1
     """)
-    one, other = tmp_path / "one.png", tmp_path / "other.png"
-    Image.new("RGB", (4, 4)).save(one)
-    Image.new("RGB", (5, 5)).save(other)
-    host = Host(runtime(f"{name}:number", reads={"image": FileRead()}, batch=2))
+    path = tmp_path / "one.png"
+    Image.new("RGB", (8, 8)).save(path)
 
-    # when
-    found = values_of(run_files(host, one, one, one, other))
+    # when / then
+    for function in ("pixels", "array"):
+        host = Host(runtime(f"{name}:{function}", reads={"image": FileRead(), "x": None}))
+        outcomes = host.run({"image": [file_cell(path)] * 2, "x": [encode(1), encode(2)]}, prior=[b""] * 2).outcomes
+        assert codes_of(outcomes) == ["MODEL_ERROR", "MODEL_ERROR"]
 
-    # then
-    assert [value["value"] for value in found] == [1, 1, 2, 2]
+
+def test_each_record_keeps_its_own_path(user_module: UserModule, tmp_path: Path) -> None:
+    """Two files with the same bytes keep their names."""
+    name = user_module("""
+        from pathlib import Path
+        def named(image: list[Path]) -> list[str]:
+            return [path.name for path in image]
+    """)
+    one, other = tmp_path / "one.txt", tmp_path / "other.txt"
+    one.write_text("same")
+    other.write_text("same")
+
+    found = values_of(run_files(Host(runtime(f"{name}:named", reads={"image": FileRead()})), one, other))
+
+    assert found == [{"value": "one.txt"}, {"value": "other.txt"}]
 
 
 def test_copy_that_was_missing_is_read_when_it_is_back(user_module: UserModule, tmp_path: Path) -> None:

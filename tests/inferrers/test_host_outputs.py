@@ -17,11 +17,6 @@ from tests.inferrers.cases import NO_VALUE, codes_of, run_values, runtime, value
 
 UserModule = Callable[[str], str]
 
-DOUBLED = """
-    def doubled(x: list[int]) -> list[dict]:
-        return [{"y": 2 * v} for v in x]
-"""
-
 
 @pytest.mark.parametrize(
     "answer",

@@ -15,7 +15,9 @@ class Want(StrEnum):
     """
     What an inferrer is handed for one input; a value that is None stays None for each of them.
 
-    Records that read the same file are handed the same object, so it is to be read and not changed.
+    Records that read the same file share what it decodes to, and no change of one is seen by another: a picture may be
+    changed, since Pillow copies its pixels before the first change (its method ``frombytes`` alone does not, and is not
+    to be called on it); an array of a file is read-only.
     """
 
     #: A decoded RGB picture, ``PIL.Image.Image``.

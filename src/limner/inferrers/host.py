@@ -62,7 +62,7 @@ class Host:
         if problem:
             self._inferrer.close()
             raise InferrerBroken(f"{runtime.infer}: {problem}")
-        self._inputs = Inputs(reads=runtime.reads, wants=self._inferrer.wants())
+        self._inputs = Inputs(reads=runtime.reads, wants=self._inferrer.wants(), memory_mb=runtime.memory_mb)
         self._outcomes = Outcomes(runtime, max_value_bytes=max_value_bytes, scratch=scratch)
 
     def describe(self) -> Description:
@@ -92,11 +92,20 @@ class Host:
                 found.append(Outcome(index=index, status=Status.UNCHANGED, read_digest=read))
             else:
                 changed.append(index)
-        for start in range(0, len(changed), self._batch):
-            batch = changed[start : start + self._batch]
-            found += self._run_batch(columns, indexes=batch, digests=digests, files=files)
+        try:
+            for start in range(0, len(changed), self._batch):
+                batch = changed[start : start + self._batch]
+                found += self._run_batch(columns, indexes=batch, digests=digests, files=files)
+        except MemoryError:
+            self._inputs.forget()
+            raise
         found.sort(key=_position)
         return Ran(outcomes=found, files=files)
+
+    @property
+    def decoded(self) -> int:
+        """Files that were decoded so far; siblings that read one file count once."""
+        return self._inputs.decoded
 
     def close(self) -> None:
         """Let go of the inferrer."""

@@ -13,6 +13,7 @@ from limner.domain.tasks import LocalFile
 from limner.domain.values import decode, encode
 from limner.inferrers.base import Want
 from limner.inferrers.decode import Decode, decoder_for
+from limner.inferrers.shared import KEPT_BYTES, MEGABYTE, SharedFiles
 
 _files = msgspec.msgpack.Decoder(LocalFile | None)
 _NOTHING = b"\xc0"
@@ -32,9 +33,11 @@ class Decoded(Struct, kw_only=True):
 class Inputs:
     """Digests and decodes what a stage reads, column by column."""
 
-    def __init__(self, *, reads: Mapping[str, FileRead | None], wants: Mapping[str, Want]) -> None:
+    def __init__(
+        self, *, reads: Mapping[str, FileRead | None], wants: Mapping[str, Want], memory_mb: int | None = None
+    ) -> None:
         """
-        Prepare a decoder for each input.
+        Prepare a decoder for each input; decoded files that are kept take no more than a quarter of *memory_mb*.
 
         Raises:
             MissingExtra: Pillow or NumPy is needed and not installed.
@@ -42,12 +45,23 @@ class Inputs:
         self._names = sorted(reads)
         self._reads = {name: read for name, read in reads.items() if read is not None}
         self._given = dict(reads)
+        self._options = {name: _options(read) for name, read in self._reads.items()}
         self._decoders: dict[str, Decode | None] = {
             name: decoder_for(wants[name], read=reads[name]) for name in self._names
         }
         self._opened_by_inferrer = [name for name in self._reads if wants[name] not in (Want.PICTURE, Want.ARRAY)]
-        #: By input, the file that was decoded last: siblings of one parent share it, across batches too.
-        self._last: dict[str, tuple[str, object]] = {}
+        self._wants = dict(wants)
+        #: Siblings of one parent share its file, across batches too.
+        self._shared = SharedFiles(max_bytes=min(KEPT_BYTES, (memory_mb or 1000) * MEGABYTE // 4))
+
+    @property
+    def decoded(self) -> int:
+        """Files that were decoded so far."""
+        return self._shared.decoded
+
+    def forget(self) -> None:
+        """Drop decoded files that are kept: their memory is needed."""
+        self._shared.forget()
 
     def digests(self, columns: Mapping[str, list[bytes]]) -> list[bytes]:
         """
@@ -58,7 +72,7 @@ class Inputs:
         return read_digests(columns, reads=self._given)
 
     def decode(self, columns: Mapping[str, list[bytes]], *, indexes: list[int]) -> Decoded:
-        """What the inferrer is handed for the records at *indexes*; the same file is decoded once."""
+        """What the inferrer is handed for the records at *indexes*; the same file is decoded once, for all of them."""
         found: dict[str, list[object]] = {}
         failed: dict[int, FailedRecord] = {}
         for name in self._names:
@@ -87,19 +101,19 @@ class Inputs:
 
     def _decode_files(self, name: str, files: Sequence[LocalFile | None]) -> list[object]:
         """By file what it decodes to, or why it does not."""
-        decoder = self._decoders[name]
-        known = dict([self._last[name]]) if name in self._last else {}
+        decoder, want, options = self._decoders[name], self._wants[name], self._options[name]
+        if want in (Want.PATH, Want.VALUE):
+            # Each record keeps its own path, whose name may tell it something.
+            return [decoder(file) if file and decoder else None for file in files]
+        known: dict[str, object] = {}
         column: list[object] = []
         for file in files:
             if file is None or decoder is None:
                 column.append(None)
                 continue
             if file.sha256 not in known:
-                known[file.sha256] = _decoded(decoder, file)
-            column.append(known[file.sha256])
-        # A failure is not kept: the copy that could not be read may have been fetched again.
-        if name not in self._opened_by_inferrer and files[-1] and not isinstance(column[-1], FailedRecord):
-            self._last[name] = (files[-1].sha256, column[-1])
+                known[file.sha256] = self._shared.get((file.sha256, want, options), file, decode=decoder)
+            column.append(self._shared.hand_out(known[file.sha256], want=want))
         return column
 
 
@@ -116,13 +130,6 @@ def _parts(column: list[bytes], *, read: FileRead | None) -> Sequence[bytes]:
     options = _options(read)
     files = [_files.decode(raw) for raw in column]
     return [file.sha256.encode() + options if file else _NOTHING for file in files]
-
-
-def _decoded(decoder: Decode, file: LocalFile) -> object:
-    try:
-        return decoder(file)
-    except FailedRecord as failure:
-        return failure
 
 
 def _options(read: FileRead) -> bytes:
