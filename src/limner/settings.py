@@ -17,7 +17,7 @@ FILE = "limner.toml"
 HOME = ".limner"
 #: The project that a folder is, where no other is named.
 DEFAULT = "default"
-_LISTS = "allow_hosts, file_roots"
+_LISTS = "allow_hosts, file_roots, content_allow, facades, online"
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +63,23 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     callback_max_bytes: int = 8_000_000
     #: Seconds that a receiver may take to accept one page of a callback.
     callback_timeout: float = 30.0
+    #: Bytes of one request's body at most, but for JSON Lines and artifacts, which are read a piece at a time.
+    max_request_bytes: int = 64_000_000
+    #: Requests a second of one token or address at most, where the server listens on a public address.
+    rate_limit: float = 100.0
+    #: Whether the online door answers without a token although tokens exist.
+    anonymous_infer: bool = False
+    #: What the online door may be asked about: ``any`` content, only what ``content_allow`` lists (``allowlist``), or
+    #: only stored records (``ids``).
+    content: str = "any"
+    #: Beginnings of addresses that ``content = "allowlist"`` lets pass.
+    content_allow: list[str] = field(default_factory=list)
+    #: Systems whose own routes are mounted; None means those whose pipelines the project declares.
+    facades: list[str] | None = None
+    #: Stages whose inferrers are loaded when the server starts, in place of when they are first asked.
+    online: list[str] = field(default_factory=list)
+    #: Milliseconds for which a batch of online requests is waited for, once several came together.
+    online_window: float = 2.0
 
 
 class Project(Struct, frozen=True, kw_only=True):
@@ -158,6 +175,10 @@ def _check(settings: Settings) -> None:
         "`webhook_secret` goes on with base64 after whsec_": not _signs(settings.webhook_secret),
         "`callback_max_bytes` is 1000 or more": settings.callback_max_bytes < 1000,
         "`callback_timeout` is more than 0": settings.callback_timeout <= 0,
+        "`max_request_bytes` is 1000 or more": settings.max_request_bytes < 1000,
+        "`rate_limit` is 0 or more": settings.rate_limit < 0,
+        "`content` is any, allowlist or ids": settings.content not in ("any", "allowlist", "ids"),
+        "`online_window` is 0 or more": settings.online_window < 0,
     }
     for problem, found in problems.items():
         if found:

@@ -44,3 +44,6 @@ class System(Struct, frozen=True, kw_only=True):
     demo: str | None = None
     #: ``package:folder`` of the project that ``limner init --from NAME`` copies.
     template: str | None = None
+    #: ``package.module:function`` with ``function(projects, needs) -> fastapi.APIRouter``: routes that its own clients
+    #: already speak, mounted where the setting `facades` names the system.
+    routes: str | None = None
