@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,7 @@ from msgspec import Struct, structs
 from limner.clock import Clock
 from limner.errors import ConfigurationError
 from limner.worker.own_folder import OwnFolder, remove_the_dead
+from limner.worker.room import Space
 
 GIGABYTE = 1_000_000_000
 
@@ -59,11 +61,17 @@ class Copy(Struct, frozen=True, kw_only=True):
 class Hold:
     """Files that one task uses; each stays where it is until the hold is closed."""
 
-    def __init__(self) -> None:
-        #: Files that were fetched over the network for this hold.
+    def __init__(self, whole: "Hold | None" = None) -> None:
+        """*whole* is the hold that this one is a part of."""
+        #: Files that were fetched over the network for this hold and its parts.
         self.downloads = 0
         self.closed = False
+        #: The room that its files take, or will.
+        self.spaces: list[Space] = []
+        self._whole = whole
+        self._parts: list[Hold] = []
         self._paths: list[Path] = []
+        self._after: list[Callable[[], None]] = []
         self._lock = threading.Lock()
 
     def __enter__(self) -> "Hold":
@@ -76,26 +84,43 @@ class Hold:
         """Let go."""
         self.close()
 
-    def add(self, path: Path) -> None:
-        """Remove the link *path* when the hold is closed; at once, if it is closed already."""
+    def part(self) -> "Hold":
+        """A hold that may be closed before this one, and is closed with it."""
+        part = Hold(self)
+        with self._lock:
+            self._parts.append(part)
+        return part
+
+    def add(self, path: Path, *, after: Callable[[], None] = lambda: None) -> None:
+        """Remove the link *path* and call *after* when the hold is closed; at once, if it is closed already."""
         with self._lock:
             if not self.closed:
                 self._paths.append(path)
+                self._after.append(after)
                 return
         path.unlink(missing_ok=True)
+        after()
 
     def count_download(self) -> None:
         """One more file came over the network for this hold."""
         with self._lock:
             self.downloads += 1
+        if self._whole is not None:
+            self._whole.count_download()
 
     def close(self) -> None:
         """Let go of the files; closing twice does nothing."""
         with self._lock:
             self.closed = True
             paths, self._paths = self._paths, []
+            parts, self._parts = self._parts, []
+            after, self._after = self._after, []
+        for part in parts:
+            part.close()
         for path in paths:
             path.unlink(missing_ok=True)
+        for call in after:
+            call()
 
 
 class FileCache:

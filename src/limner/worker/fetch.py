@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from datetime import timedelta
 from functools import cached_property
@@ -22,9 +22,11 @@ from limner.errors import AddressRefused, ArtifactMissing
 from limner.worker.cache import Copy, FileCache, Hold
 from limner.worker.download import download, too_large
 from limner.worker.lanes import Lanes
+from limner.worker.room import Room, Space
 
 _log = structlog.get_logger(__name__)
 
+GIBIBYTE = 1 << 30
 #: Turns the address in a record into the one that is fetched.
 Resolver: TypeAlias = Callable[[str], str]
 _Key: TypeAlias = tuple[str, str | None, bool]
@@ -37,9 +39,11 @@ _HERE = ""
 class _Flight:
     """One exchange with a source, and all who wait for it."""
 
-    def __init__(self, ref: FileRef, *, url: str) -> None:
+    def __init__(self, ref: FileRef, *, url: str, host: str) -> None:
         self.ref = ref
         self.url = url
+        self.host = host
+        self.space: Space
         self.waiting: list[tuple[FileRef, FileRead, Hold, Future[LocalFile]]] = []
 
     def cap(self) -> int:
@@ -57,8 +61,9 @@ class Fetcher:
 
     Files on this machine are read in place. What comes over the network is fetched once for an address and revision,
     however many ask at the same moment, and lies in *cache*. At most *at_once* requests go to one host at a time, and
-    not more than *rate* a second. Nothing is tried twice here: a failure is answered, and the engine tries again by the
-    stage's retry policy, as a new task.
+    not more than *rate* a second. What is fetched ahead waits while files of tasks that are not done have
+    *max_bytes_in_flight*. Nothing is tried twice here: a failure is answered, and the engine tries again by the stage's
+    retry policy, as a new task.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Fetcher:
         rate: float | None = None,
         connect: timedelta = timedelta(seconds=5),
         total: timedelta = timedelta(seconds=30),
+        max_bytes_in_flight: int = GIBIBYTE,
     ) -> None:
         self._cache = cache
         self._guard = guard
@@ -81,6 +87,10 @@ class Fetcher:
         self._resolvers = dict(resolvers or {})
         self._connect, self._total = connect, total
         self._lanes = Lanes(at_once=at_once, rate=rate)
+        #: What is fetched ahead waits here while the tasks in hand hold as many bytes as they may.
+        self.room = Room(max_bytes_in_flight)
+        #: By host, the largest file that came from it.
+        self._largest: dict[str, int] = {}
         self._lock = threading.Lock()
         self._flights: dict[_Key, _Flight] = {}
         self._downloads = 0
@@ -103,18 +113,26 @@ class Fetcher:
         """
         return self.begin(ref, read, hold=hold).result()
 
-    def begin(self, ref: FileRef, read: FileRead, *, hold: Hold) -> Future[LocalFile]:
-        """Start to fetch; the future ends with the file at hand, or with a :class:`FailedRecord`."""
+    def begin(self, ref: FileRef, read: FileRead, *, hold: Hold, ahead: bool = False) -> Future[LocalFile]:
+        """
+        Start to fetch; the future ends with the file at hand, or with a :class:`FailedRecord`.
+
+        What is fetched *ahead* waits for room, see :meth:`hurry`.
+        """
         future: Future[LocalFile] = Future()
         try:
             url = self._resolved(ref.url, resolver=read.resolver)
             if url.startswith(("/", _ARTIFACT)) or url[:5].lower() == "file:":
                 self._lanes.submit(_HERE, lambda: _settle(future, lambda: self._here(url, ref, read, hold=hold)))
             else:
-                self._join(url, ref, read, hold=hold, future=future)
+                self._join(url, ref, read, hold=hold, future=future, ahead=ahead)
         except FailedRecord as error:
             future.set_exception(error)
         return future
+
+    def hurry(self, holds: Iterable[Hold]) -> None:
+        """The files of *holds* are waited for, so they are fetched before what is only fetched ahead."""
+        self.room.hurry(space for hold in holds for space in hold.spaces)
 
     def close(self) -> None:
         """Stop fetching, and clean the cache as its policy says."""
@@ -139,18 +157,35 @@ class Fetcher:
             told = f"The resolver {resolver} cannot make an address of {url!r}: {error}"
             raise FailedRecord(FailureCode.INPUT_INVALID, told) from error
 
-    def _join(self, url: str, ref: FileRef, read: FileRead, *, hold: Hold, future: Future[LocalFile]) -> None:
+    def _join(
+        self, url: str, ref: FileRef, read: FileRead, *, hold: Hold, future: Future[LocalFile], ahead: bool
+    ) -> None:
         """Wait for the exchange that is under way for the same bytes, or start one."""
         host = _host(url)
         key = (url, ref.revision, ref.fresh)
         with self._lock:
             flight = self._flights.get(key)
-            if flight is not None:
-                flight.waiting.append((ref, read, hold, future))
-                return
-            flight = self._flights[key] = _Flight(ref, url=url)
+            new = flight is None
+            if flight is None:
+                flight = self._flights[key] = self._flight(key, ref, host=host)
             flight.waiting.append((ref, read, hold, future))
-        self._lanes.submit(host, lambda: self._fly(key, flight, lane=host))
+            hold.spaces.append(flight.space)
+        if new and ahead:
+            self.room.ask(flight.space)
+        elif new:
+            self.room.begin(flight.space)
+        elif not ahead:
+            self.room.hurry([flight.space])
+
+    def _flight(self, key: _Key, ref: FileRef, *, host: str) -> _Flight:
+        """A flight that starts when there is room for it."""
+        flight = _Flight(ref, url=key[0], host=host)
+        flight.space = Space(
+            lambda: self._lanes.submit(host, lambda: self._fly(key, flight, lane=host)),
+            wanted=flight.wanted,
+            guess=lambda: self._largest.get(host) or flight.cap(),
+        )
+        return flight
 
     def _fly(self, key: _Key, flight: _Flight, *, lane: str) -> None:
         """Get the bytes of one flight and give them to all who wait for it."""
@@ -166,8 +201,11 @@ class Fetcher:
             error = FailedRecord(FailureCode.SOURCE_UNAVAILABLE, f"{flight.url} could not be kept: {unforeseen}")
         with self._lock:
             del self._flights[key]
+            if copy is not None:
+                self._largest[flight.host] = max(copy.size, self._largest.get(flight.host, 0))
+        self.room.fill(flight.space, size=copy.size if copy else 0, holders=len(flight.waiting))
         for waiting in flight.waiting:
-            self._give(*waiting, copy=copy, aside=aside, error=error)
+            self._give(*waiting, copy=copy, aside=aside, error=error, space=flight.space)
         if aside is not None:
             aside.unlink(missing_ok=True)
 
@@ -239,10 +277,13 @@ class Fetcher:
         copy: Copy | None,
         aside: Path | None,
         error: FailedRecord | None,
+        space: Space,
     ) -> None:
         """Give one of those who wait a link of its own, or its failure."""
+        held = False
 
         def made() -> LocalFile:
+            nonlocal held
             if error is not None or copy is None or aside is None:
                 raise error or AssertionError("a flight ends with a copy or an error")
             if copy.size > read.max_bytes:
@@ -250,10 +291,13 @@ class Fetcher:
             _check(copy.sha256, ref=ref)
             link = self._cache.aside(ref.url)
             self._cache.link(aside, to=link)
-            hold.add(link)
+            held = True
+            hold.add(link, after=lambda: self.room.leave(space))
             return LocalFile(path=str(link), sha256=copy.sha256)
 
         _settle(future, made)
+        if not held:
+            self.room.leave(space)
 
     def _here(self, url: str, ref: FileRef, read: FileRead, *, hold: Hold) -> LocalFile:
         """The file at a path of this machine, or an artifact: read where it lies, and never copied."""

@@ -156,9 +156,7 @@ class Slot:
             try:
                 self._artifacts.put_file(Path(files[0].path), expected=sha256)
             except (FileNotFoundError, ChecksumMismatch):
-                told = (
-                    f"The file {Path(files[0].path).name} was changed or removed after it was answered."
-                )
+                told = f"The file {Path(files[0].path).name} was changed or removed after it was answered."
                 failure = Failure(code=FailureCode.OUTPUT_INVALID, message=told)
                 lost |= dict.fromkeys((file.index for file in files), failure)
             except (OSError, LimnerError) as error:
