@@ -39,6 +39,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cache_bytes: int = 4_000_000_000
     #: Child processes of each implementation at most; 0 means half of the machine's cores, at least one.
     parallel: int = 0
+    #: Bytes of files, fetched ahead, that tasks which are not done may hold.
+    max_bytes_in_flight: int = 1 << 30
+    #: Bytes of one record's encoded value in one stage at most; what is larger is declared as an artifact.
+    max_value_bytes: int = 8_000_000
+    #: Megabytes by which an inferrer's process may grow before another takes its place; 0 means that it may grow.
+    max_growth_mb: int = 2000
     #: Tasks of each implementation that are handed out at a time.
     in_flight: int = 4
     #: Seconds until a silent worker is taken for lost.
@@ -167,6 +173,9 @@ def _check(settings: Settings) -> None:
             settings.keep in ("done", "always") or settings.keep.replace(".", "", 1).isdigit()
         ),
         "`parallel` is 0 or more": settings.parallel < 0,
+        "`max_bytes_in_flight` is 1 or more": settings.max_bytes_in_flight < 1,
+        "`max_value_bytes` is 1000 or more": settings.max_value_bytes < 1000,
+        "`max_growth_mb` is 0 or more": settings.max_growth_mb < 0,
         "`in_flight` is 1 or more": settings.in_flight < 1,
         "`lease` is at least one second": settings.lease < 1,
         "`per_host` is 1 or more": settings.per_host < 1,

@@ -38,6 +38,7 @@ from limner.store.connect import connect_store
 from limner.store.store import Store, Transaction
 from limner.worker.cache import FileCache, keep_for
 from limner.worker.fetch import Fetcher, Resolver
+from limner.worker.growth import MEGABYTE
 from limner.worker.worker import Worker
 
 #: Rows of a collection in one page of an export.
@@ -144,6 +145,7 @@ class Parts:
             resolvers=self.resolvers(),
             at_once=self.settings.per_host,
             rate=self.settings.per_host_rate or None,
+            max_bytes_in_flight=self.settings.max_bytes_in_flight,
         )
 
     @contextmanager
@@ -172,6 +174,8 @@ class Parts:
                 allow_hosts=self.settings.allow_hosts,
                 log=self.project.path(".limner/inferrers.log"),
                 wait=timedelta(seconds=0.1),
+                max_value_bytes=self.settings.max_value_bytes,
+                max_growth=self.settings.max_growth_mb * MEGABYTE or None,
             )
             worker.start()
             try:
