@@ -122,7 +122,7 @@ class Lab:
             self._enter_stored(name, ways, job.id, ids)
         if seal:
             with self.store.transaction() as tx:
-                engine.desk.seal(tx, job.id)
+                engine.desk.seal(tx, job.id, engine.scope(tx, name, ways))
         return job.id
 
     def run(

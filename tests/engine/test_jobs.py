@@ -175,7 +175,7 @@ def test_unsealed_job_does_not_end() -> None:
     before = lab.job(job).state
 
     with lab.store.transaction() as tx:
-        lab.engine.desk.seal(tx, job)
+        lab.engine.desk.seal(tx, job, lab.engine.scope(tx, "p", {}))
     lab.drain()
 
     assert (before, lab.job(job).state) == (JobState.RUNNING, JobState.DONE)

@@ -7,8 +7,9 @@ from tempfile import TemporaryDirectory
 
 from limner.app import looking
 from limner.app.auditing import Audit, audit
-from limner.app.parts import Parts, lists
-from limner.app.running import Progress, Request, Summary
+from limner.app.parts import Parts
+from limner.app.preparing import Request, lists
+from limner.app.running import Progress, Summary
 from limner.app.searching import Question, answer, catch_up
 from limner.app.teaching import samples_of, trainer_named, trainer_of_model
 from limner.domain.jobs import Counts
@@ -82,7 +83,7 @@ class App(Parts):
         engine = self.engine(pipeline)
         versions = self.now(engine, declared.name, request.choices).versions
         summary = self.runner(engine).run(request, versions, progress=progress)
-        self._index(declared.name)
+        self.index(declared.name)
         return summary
 
     def plan(
@@ -279,7 +280,7 @@ class App(Parts):
             with closing(index):
                 one.follower(index).rebuild(progress=progress)
 
-    def _index(self, pipeline: str, *, progress: Callable[[int], None] = _uncounted) -> None:
+    def index(self, pipeline: str, *, progress: Callable[[int], None] = _uncounted) -> None:
         """Let the indexes of a pipeline take in what changed."""
         with self.store.transaction() as tx:
             view = self.engine(pipeline).view(tx, pipeline, {})

@@ -227,7 +227,7 @@ class Online:
             return found[0]
         if node.version is not None:
             return tx.nodes.versions([node.version])[node.version].version
-        return version_now(tx, node, self._parts.project)
+        return version_now(tx, view, node, self._parts.project)
 
     def _collector(self, target: Target) -> Collector:
         key = (target.runtime.address, target.version.digest)
@@ -273,7 +273,7 @@ class Online:
         )
         if runtime.isolation == "thread":
             return InlineRunner(load)
-        log = parts.project.path(".limner/inferrers.log")
+        log = parts.project.home / "inferrers.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         return ChildRunner(load, log=log)
 

@@ -12,7 +12,7 @@ from typing import Self
 from limner.addresses import AddressGuard
 from limner.app.asking import infer_file
 from limner.app.declared import Declared, load_target
-from limner.app.described import Now, now_of
+from limner.app.described import Now, now_of, with_offers
 from limner.app.lock import EngineLock
 from limner.app.preparing import lists
 from limner.app.running import Runner
@@ -97,6 +97,10 @@ class Parts:
             address_field=_address_field(pipeline),
         )
 
+    def parents(self, pipeline: Pipeline, collection: str) -> str | None:
+        """The collection that parents of the records of *collection* are in, as far as the pipeline tells."""
+        return _parents(pipeline, collection)
+
     def shapes(self) -> dict[str, Shape]:
         """The shapes of foreign records that the installed systems bring."""
         found: dict[str, Shape] = {}
@@ -117,20 +121,31 @@ class Parts:
 
     def engine(self, pipeline: str) -> Engine:
         """An engine that serves *pipeline* and the project's own."""
+        return self.engine_of(self.declared.at_work(pipeline))
+
+    def engine_of(self, pipelines: Mapping[str, Pipeline]) -> Engine:
+        """An engine that serves *pipelines*, with what outside workers offer besides."""
+        with self.store.reading() as tx:
+            offers = tx.workers.offers()
         return Engine(
             store=self.store,
             bus=self.bus,
             clock=self.clock,
-            pipelines=self.declared.at_work(pipeline),
+            pipelines=with_offers(pipelines, offers),
             lease=timedelta(seconds=self.settings.lease),
             in_flight=self.settings.in_flight,
         )
+
+    @cached_property
+    def lock(self) -> EngineLock:
+        """The lock of the process that runs the engine."""
+        return EngineLock(self.project.home / "engine.lock")
 
     def runner(self, engine: Engine) -> Runner:
         """What runs jobs with *engine* in this process."""
         return Runner(
             engine=engine,
-            lock=EngineLock(self.project.path(".limner/engine.lock")),
+            lock=self.lock,
             clock=self.clock,
             working=self.working,
         )
@@ -158,7 +173,7 @@ class Parts:
             fetcher.close()
 
     @contextmanager
-    def working(self, topics: list[str]) -> Iterator[None]:
+    def working(self, topics: list[str]) -> Iterator[Worker]:
         """A worker in this process serves *topics* until the block ends; what it fetched is kept as settings say."""
         with self.fetching() as fetcher:
             worker = Worker(
@@ -172,14 +187,14 @@ class Parts:
                 parallel=self.settings.parallel or max(1, (os.cpu_count() or 2) // 2),
                 cache=self.project.path(self.settings.cache),
                 allow_hosts=self.settings.allow_hosts,
-                log=self.project.path(".limner/inferrers.log"),
+                log=self.project.home / "inferrers.log",
                 wait=timedelta(seconds=0.1),
                 max_value_bytes=self.settings.max_value_bytes,
                 max_growth=self.settings.max_growth_mb * MEGABYTE or None,
             )
             worker.start()
             try:
-                yield
+                yield worker
             finally:
                 worker.stop(timedelta(seconds=5))
 
@@ -212,13 +227,13 @@ class Parts:
 
     def now(self, engine: Engine, pipeline: str, choices: Mapping[str, Sequence[str]]) -> Now:
         """The versions that a pipeline's nodes have now."""
-        self._add_shipped_models(engine.pipelines[pipeline])
+        self.add_shipped_models(engine.pipelines[pipeline])
         with self.store.transaction() as tx:
             view = engine.view(tx, pipeline, lists(choices))
         with self.store.reading() as tx:
             return now_of(tx, view, self.project)
 
-    def _add_shipped_models(self, pipeline: Pipeline) -> None:
+    def add_shipped_models(self, pipeline: Pipeline) -> None:
         """Add the models that a system ships and that a pipeline names, where the registry has none of the name."""
         named = {
             way.model.partition("@")[0]

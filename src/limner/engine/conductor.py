@@ -11,6 +11,7 @@ from limner.engine.expansion import NO_CHILDREN, Expanded, expand
 from limner.engine.groups import plan_marked
 from limner.engine.marks import mark_touched
 from limner.engine.planner import Planner, fates_of_roots
+from limner.engine.receipts import redirected
 from limner.engine.scopes import Scope
 from limner.store.store import Transaction
 
@@ -28,6 +29,7 @@ class Conductor:
 
         Everything is written in *tx*: results, retries, children, what became ready, and the progress of jobs.
         """
+        answers = redirected(tx, answers)
         tasks = tx.tasks.load({answer.task for answer in answers})
         nodes = {node.pk: node for scope in scopes for node in scope.view.nodes}
         still_open: dict[int, dict[int, None]] = {}

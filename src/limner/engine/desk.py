@@ -1,6 +1,6 @@
 """The desk where jobs are made, sealed, cancelled, retried and ended."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
 from msgspec import structs
@@ -55,11 +55,13 @@ class Desk:
         tx.jobs.move(job.id, JobState.RUNNING, at=now)
         return tx.jobs.get(job.id)
 
-    def seal(self, tx: Transaction, identity: str) -> None:
-        """Say that all records of a job are known: from now on it may end."""
+    def seal(self, tx: Transaction, identity: str, scope: Scope) -> None:
+        """Say that all records of a job, which looks through *scope*, are known: from now on it may end."""
         tx.jobs.replace(structs.replace(tx.jobs.get(identity), sealed=True))
         counts = tx.ledger.counts(identity)
         tx.jobs.event(identity, "sealed", at=self._clock.now(), detail={"records": counts.records})
+        # Groups that span its records waited for this.
+        plan_marked(tx, scope, self._planner)
 
     def end(self, tx: Transaction, scopes: Sequence[Scope]) -> list[str]:
         """End the jobs that have nothing open, whose time is over, or of which too much failed; their ids."""
@@ -70,9 +72,9 @@ class Desk:
                 if job.state is not JobState.RUNNING:
                     continue
                 if job.expires is not None and self._clock.now() >= job.expires:
-                    self._stop(tx, identity, scopes, state=JobState.EXPIRED)
+                    self.stop(tx, identity, scopes, state=JobState.EXPIRED)
                 elif self._too_many_failed(tx, job):
-                    self._stop(tx, identity, scopes, state=JobState.FAILED)
+                    self.stop(tx, identity, scopes, state=JobState.FAILED)
                 elif job.sealed and self._finished(tx, scope.view, identity):
                     counts = tx.ledger.counts(identity)
                     tx.jobs.move(identity, _end_of(counts), at=self._clock.now(), detail=structs.asdict(counts))
@@ -103,9 +105,9 @@ class Desk:
             IllegalMove: it has ended.
         """
         tx.jobs.move(identity, JobState.CANCELLING, at=self._clock.now())
-        return self._stop(tx, identity, scopes, state=JobState.CANCELLED)
+        return self.stop(tx, identity, scopes, state=JobState.CANCELLED)
 
-    def _stop(self, tx: Transaction, identity: str, scopes: Sequence[Scope], *, state: JobState) -> Counts:
+    def stop(self, tx: Transaction, identity: str, scopes: Sequence[Scope], *, state: JobState) -> Counts:
         """Close what is open in a job, and move it to *state*; what another job waits for is left to it."""
         dropped: list[int] = []
         nodes: set[int] = set()
@@ -144,28 +146,41 @@ class Desk:
         for page in tx.ledger.pages(identity, having=Fate.OPEN):
             tx.ledger.settle(identity, {key: fate for key, old in page.items() if old is Fate.OPEN})
 
-    def retry(self, tx: Transaction, scope: Scope, identity: str, *, cancelled: bool = True) -> int:
+    def retry(
+        self,
+        tx: Transaction,
+        scope: Scope,
+        identity: str,
+        *,
+        cancelled: bool = True,
+        codes: Collection[str] | None = None,
+    ) -> int:
         """
         Open a new round for what failed, and with *cancelled* what was cancelled, in an ended job; how many that is.
 
+        With *codes*, only what failed with one of them.
+
         Raises:
-            UsageError: nothing failed.
-            IllegalMove: the job has not ended.
+            UsageError: nothing failed so, or the job has not ended.
         """
         job = tx.jobs.get(identity)
         if not job.state.ended:
             raise UsageError(f"Job {identity} is {job.state}; it can be retried once it has ended.")
-        wanted = (Fate.FAILED, Fate.CANCELLED) if cancelled else (Fate.FAILED,)
+        wanted = (Fate.FAILED, Fate.CANCELLED) if cancelled and codes is None else (Fate.FAILED,)
         count = 0
         for page in list(tx.ledger.pages(identity)):
             again = [key for key, fate in page.items() if fate in wanted]
+            if codes is not None:
+                again = _failed_with(tx, scope.view, again, codes)
             if again:
                 count += len(again)
                 fates = self.ask_again(tx, scope, again, job=identity)
                 tx.ledger.settle(identity, {key: fates.get(key, Fate.OPEN) for key in again})
         if not count:
-            raise UsageError(f"Nothing failed in job {identity}, so there is nothing to retry.")
-        tx.jobs.replace(structs.replace(tx.jobs.get(identity), round=job.round + 1, sealed=True, ended=None))
+            told = f" with {', '.join(codes)}" if codes else ""
+            raise UsageError(f"Nothing failed{told} in job {identity}, so there is nothing to retry.")
+        again_until = None if job.expires is None else self._clock.now() + (job.expires - job.created)
+        tx.jobs.replace(structs.replace(job, round=job.round + 1, sealed=True, ended=None, expires=again_until))
         tx.jobs.move(identity, JobState.RUNNING, at=self._clock.now(), detail={"retried": count})
         return count
 
@@ -199,3 +214,17 @@ def _end_of(counts: Counts) -> JobState:
     if not counts.failed:
         return JobState.DONE
     return JobState.DONE_WITH_FAILURES if counts.done or counts.skipped else JobState.FAILED
+
+
+def _failed_with(tx: Transaction, view: View, roots: Sequence[int], codes: Collection[str]) -> list[int]:
+    """Those of *roots* of which a result, or one of a descendant, failed with one of *codes*."""
+    root_of = {key: key for key in roots}
+    root_of |= {key: root for root, _, key in tx.records.descendants(list(roots))}
+    found = set()
+    members = sorted(root_of)
+    for start in range(0, len(members), 500):
+        chunk = members[start : start + 500]
+        for row in tx.results.failed(versions=view.versions, span=(chunk[0], chunk[-1]), limit=1_000_000):
+            if row[0] in root_of and row[4].code in codes:
+                found.add(root_of[row[0]])
+    return sorted(found)

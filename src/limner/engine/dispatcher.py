@@ -18,6 +18,9 @@ from limner.engine.views import View
 from limner.store.store import Transaction
 from limner.store.tasks import StoredTask, Tally
 
+#: Tasks of an implementation that are handed out at a time for each far worker that serves it: one in work, one ahead.
+_FOR_EACH_WORKER = 2
+
 
 class Envelope(Struct, frozen=True, kw_only=True):
     """A task on its way to the bus."""
@@ -70,13 +73,16 @@ class Dispatcher:
         if not backlog:
             return []
         flying = tx.tasks.in_flight()
+        serving = tx.workers.serving(now=self._clock.now())
         places = {node.pk: (scope, node) for scope in reversed(scopes) for node in scope.view.nodes}
         urgency = {job: urgent for scope in scopes for job, urgent in scope.jobs.items()}
         sent: list[tuple[int, float]] = []
         envelopes: list[Envelope] = []
         for pk, (scope, node) in places.items():
             jobs = _by_urgency([job for at, job in backlog if at == pk], urgency)
-            for task in self._choose(tx, pk, jobs, room=self._in_flight - flying.get(pk, 0)):
+            far = serving.get(address_of(scope.view, node))
+            most = self._in_flight + (_FOR_EACH_WORKER * far.live if far else 0)
+            for task in self._choose(tx, pk, jobs, room=most - flying.get(pk, 0)):
                 envelope = self._envelope(tx, scope, node, task)
                 if envelope is not None:
                     sent.append((task.pk, self._clock.now() + self._lease))

@@ -1,6 +1,6 @@
 """The engine: a loop that commits answers, ends jobs and sends what is ready."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -8,13 +8,14 @@ from limner.bus.base import Bus, Delivery
 from limner.clock import Clock
 from limner.domain.assessment import Memo
 from limner.domain.pipelines import Pipeline
-from limner.domain.tasks import ANSWERS, Answer, Heartbeat, Released, decode_from_worker
+from limner.domain.tasks import ANSWERS, Answer, FromWorker, Heartbeat, Released, decode_from_worker
 from limner.engine.conductor import Conductor
 from limner.engine.desk import Desk
-from limner.engine.dispatcher import Dispatcher, address_of
+from limner.engine.dispatcher import Dispatcher, Envelope, address_of
 from limner.engine.intake import Intake
 from limner.engine.passes import Pass
 from limner.engine.planner import Planner
+from limner.engine.receipts import Receipt, receipts_after, stand_before
 from limner.engine.scopes import Scope
 from limner.engine.upkeep import Upkeep
 from limner.engine.views import View, resolve
@@ -109,27 +110,54 @@ class Engine:
 
     def step(self, *, wait: timedelta = timedelta()) -> bool:
         """Commit the answers that came, at the latest after *wait*, and send what is ready; whether anything moved."""
-        deliveries = self._bus.take([ANSWERS], limit=_GROUP, wait=wait)
+        return self.turn(self.waiting(wait=wait))
+
+    def waiting(self, *, wait: timedelta = timedelta()) -> list[Delivery]:
+        """The answers that came on the bus, at the latest after *wait*: what the next turn is given."""
+        return self._bus.take([ANSWERS], limit=_GROUP, wait=wait)
+
+    def turn(self, deliveries: list[Delivery]) -> bool:
+        """Commit the answers in *deliveries*, and send what is ready; whether anything moved."""
         with self._given_back_unless_committed(deliveries), self.store.transaction() as tx:
             scopes = self.scopes(tx)
-            self._commit(tx, scopes, deliveries)
+            self._commit(tx, scopes, [decode_from_worker(delivery.body) for delivery in deliveries])
             ended = self.desk.end(tx, scopes)
             envelopes = self._dispatcher.dispatch(tx, scopes)
         self._bus.acknowledge(deliveries)
+        self._publish(envelopes)
+        return bool(deliveries or envelopes or ended)
+
+    def answer(self, messages: Sequence[FromWorker]) -> list[Receipt]:
+        """
+        Commit what workers say without a bus between, and send what is ready; what became of each answer, in order.
+
+        Heartbeats and releases are committed with them and have no receipt.
+        """
+        answers = [message for message in messages if isinstance(message, Answer)]
+        with self.store.transaction() as tx:
+            scopes = self.scopes(tx)
+            before = [stand_before(tx, answer) for answer in answers]
+            self._commit(tx, scopes, messages)
+            self.desk.end(tx, scopes)
+            receipts = receipts_after(tx, answers, before)
+            envelopes = self._dispatcher.dispatch(tx, scopes)
+        self._publish(envelopes)
+        return receipts
+
+    def _publish(self, envelopes: Sequence[Envelope]) -> None:
         self.sent += len(envelopes)
         by_topic: dict[str, list[bytes]] = {}
         for envelope in envelopes:
             by_topic.setdefault(envelope.topic, []).append(envelope.body)
         for topic, bodies in by_topic.items():
             self._bus.publish(topic, bodies)
-        return bool(deliveries or envelopes or ended)
 
     def finish(self) -> None:
         """Commit what workers that have stopped by now answered and gave back; sends nothing more."""
         while deliveries := self._bus.take([ANSWERS], limit=_GROUP):
             with self._given_back_unless_committed(deliveries), self.store.transaction() as tx:
                 scopes = self.scopes(tx)
-                self._commit(tx, scopes, deliveries)
+                self._commit(tx, scopes, [decode_from_worker(delivery.body) for delivery in deliveries])
                 self.desk.end(tx, scopes)
             self._bus.acknowledge(deliveries)
 
@@ -142,9 +170,8 @@ class Engine:
             self._bus.release(deliveries)
             raise
 
-    def _commit(self, tx: Transaction, scopes: list[Scope], deliveries: list[Delivery]) -> None:
+    def _commit(self, tx: Transaction, scopes: list[Scope], messages: Sequence[FromWorker]) -> None:
         """Take heartbeats and releases, commit answers, and do the upkeep when its time has come."""
-        messages = [decode_from_worker(delivery.body) for delivery in deliveries]
         self._upkeep.heartbeat(tx, [message for message in messages if isinstance(message, Heartbeat)])
         answers = [message for message in messages if isinstance(message, Answer)]
         answers += self._upkeep.released(tx, scopes, [m for m in messages if isinstance(m, Released)])

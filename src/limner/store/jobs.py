@@ -58,6 +58,10 @@ class Jobs(Noun):
             raise NotFound(f"There is no job {identity}; `limner jobs` lists them.")
         return job_of(row)
 
+    def exists(self, identity: str) -> bool:
+        """Whether there is a job with this id."""
+        return self.connection.execute(select(jobs.c.id).where(jobs.c.id == identity)).first() is not None
+
     def listing(self, *, states: Sequence[JobState] | None = None, limit: int = 100) -> list[Job]:
         """Jobs in some states, the newest first."""
         query = select(jobs).order_by(jobs.c.created.desc(), jobs.c.id.desc()).limit(limit)

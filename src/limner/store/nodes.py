@@ -125,6 +125,20 @@ class Nodes(Noun):
         found = self.versions(list(self.connection.execute(query).scalars()))
         return [found[pk] for pk in sorted(found, reverse=True)]
 
+    def newest(self, pipeline: str, stage: str, implementation: str) -> Version | None:
+        """The version of an implementation that is active somewhere; else the one that was registered last."""
+        at = [n for n in self.of(pipeline) if (n.stage, n.implementation) == (stage, implementation)]
+        active = [node.active for node in at if node.active is not None]
+        query = select(versions.c.detail).order_by(versions.c.pk.desc()).limit(1)
+        if active:
+            query = query.where(versions.c.pk.in_(active))
+        else:
+            mine = (pipeline, stage, implementation)
+            columns = (versions.c.pipeline, versions.c.stage, versions.c.implementation)
+            query = query.where(*(column == value for column, value in zip(columns, mine, strict=True)))
+        found = self.connection.execute(query).scalar_one_or_none()
+        return None if found is None else _decoder.decode(found)
+
     def speed(self, pipeline: str, stage: str, implementation: str) -> float | None:
         """Measured seconds of inferring a record, by the newest version that was measured."""
         query = (

@@ -186,6 +186,11 @@ class Tasks(Noun):
             found.update((row[0], StoredTask(*row)) for row in self.connection.execute(query))
         return found
 
+    def any_state(self, key: int) -> StoredTask | None:
+        """The task with this key, ended and dropped ones too; None where there never was one."""
+        row = self.connection.execute(self._open().where(tasks.c.pk == key)).first()
+        return None if row is None else StoredTask(*row)
+
     def expired(self, *, now: float, limit: int = 200) -> list[StoredTask]:
         """Sent tasks whose lease ran out."""
         query = self._open().where(tasks.c.state == TaskState.SENT, tasks.c.lease_until < now).limit(limit)

@@ -1,0 +1,306 @@
+"""One project at work in a server: its engine's loop, whoever commits for far workers, and workers of its own."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import timedelta
+
+import structlog
+
+from limner.app.app import App
+from limner.app.described import Known, Way, with_offers
+from limner.app.intaking import Intaking
+from limner.app.secrets import ServerKey
+from limner.app.serving import Serving
+from limner.app.submitting import Submission
+from limner.bus.base import Delivery
+from limner.domain.jobs import Counts, Job
+from limner.domain.pipelines import Pipeline
+from limner.domain.tasks import Answer, FromWorker
+from limner.domain.versions import Version
+from limner.engine.engine import Engine
+from limner.engine.receipts import Receipt
+from limner.errors import BusUnavailable, ConfigurationError, LimnerError, StoreUnavailable
+from limner.store.store import Store
+
+#: How long a turn waits for answers when there is nothing else to do.
+_IDLE = timedelta(seconds=0.05)
+#: Seconds between two looks at followers: the search index and whatever else was hooked in.
+_FOLLOW = 0.5
+_AGAIN = 1.0
+_log = structlog.get_logger(__name__)
+
+
+class Host:
+    """
+    One project at work until it is stopped.
+
+    Everything that the engine does happens under one lock, here; reading the store needs none.
+    """
+
+    def __init__(self, app: App, *, key: ServerKey, leads: bool = True, own_workers: bool = True) -> None:
+        """*leads*: this process runs the engine's loop; *own_workers*: it infers too."""
+        self.name = app.project.name
+        self.app = app
+        self.key = key
+        self.clock = app.clock
+        self.leads = leads
+        self.lock = threading.RLock()
+        self.engine: Engine = app.engine_of(app.declared.own or app.declared.pipelines)
+        self.serving = Serving(self)
+        self.intaking = Intaking(self)
+        self._own_workers = own_workers
+        self._chores: deque[Iterator[None]] = deque()
+        self._queue: deque[_Waiting] = deque()
+        self._queue_lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._stack = ExitStack()
+        #: Called about twice a second, beside the loop: followers, the outbox.
+        self.followers: list[Callable[[], None]] = [self._index]
+
+    @property
+    def store(self) -> Store:
+        """The project's store."""
+        return self.app.store
+
+    @property
+    def known(self) -> Mapping[str, Known]:
+        """By pipeline: what its implementations are now."""
+        return self.serving.known
+
+    @property
+    def pipelines(self) -> Mapping[str, Pipeline]:
+        """What is served, the implementations that outside workers offer included."""
+        return self.engine.pipelines
+
+    def pipeline(self, name: str) -> Pipeline:
+        """
+        The pipeline called *name*.
+
+        Raises:
+            NotFound: there is none; the sentence names the known ones.
+        """
+        return self.pipelines[name] if name in self.pipelines else self.app.pipeline(name)
+
+    def start(self) -> None:
+        """
+        Take the store over and begin.
+
+        Raises:
+            ConfigurationError: another process runs the engine of this project.
+        """
+        self.refresh()
+        if self.leads:
+            if not self.app.lock.take():
+                raise ConfigurationError(
+                    f"Process {self.app.lock.holder()} runs the engine of project {self.name} already; stop it first, "
+                    "or start this one with --role api."
+                )
+            with self.lock:
+                self.engine.start()
+            self.intaking.go_on()
+            if self._own_workers:
+                self._stack.enter_context(self.app.working(self._own_topics()))
+            self._begin("engine", self._lead)
+        self._begin("followers", self._follow)
+
+    def stop(self, grace: timedelta) -> None:
+        """Take no more, let workers finish or give back within *grace*, commit what they said, and let go."""
+        self._stopping.set()
+        self.intaking.stop()
+        for thread in self._threads:
+            thread.join(grace.total_seconds())
+        self._stack.close()
+        if self.leads:
+            with self.lock:
+                self.engine.finish()
+            self.app.lock.release()
+        self.app.close()
+
+    def refresh(self) -> None:
+        """Serve what the pipelines' implementations are now: a model was promoted, or code was changed."""
+        self.serving.refresh()
+
+    def submit(self, ask: Submission) -> Job:
+        """
+        Make a job; it is stored when this returns. Its records are, too, unless they stand in a manifest or are many.
+
+        Raises:
+            NotFound: the pipeline, or what is chosen of it, is unknown.
+            UsageError: the choices do not fit, or there is nothing to do.
+            KeyReused: the idempotency key came with another request.
+        """
+        return self.intaking.submit(ask)
+
+    def cancel(self, job: str) -> Counts:
+        """
+        Stop a job; what it finished stays.
+
+        Raises:
+            NotFound: there is none.
+            IllegalMove: it has ended.
+        """
+        with self.lock, self.store.transaction() as tx:
+            tx.jobs.get(job)
+            return self.engine.desk.cancel(tx, job, self.engine.scopes(tx))
+
+    def retry(self, job: str, *, codes: Sequence[str] | None = None, cancelled: bool = True) -> int:
+        """
+        Try again what failed in an ended job, only with these failure *codes* if any; how many records that is.
+
+        Raises:
+            NotFound: there is none.
+            UsageError: it has not ended, or nothing of the kind failed.
+        """
+        with self.lock, self.store.transaction() as tx:
+            found = tx.jobs.get(job)
+            self.serving.choose(tx, found.pipeline, found.choices)
+            scope = self.engine.scope(tx, found.pipeline, found.choices)
+            return self.engine.desk.retry(tx, scope, job, cancelled=cancelled, codes=codes)
+
+    def commit(self, messages: Sequence[FromWorker]) -> list[Receipt]:
+        """
+        Commit what workers say; what became of each answer, in order, once that is on the disk.
+
+        Those who wait at the same time are committed together.
+        """
+        mine = _Waiting(messages)
+        with self._queue_lock:
+            self._queue.append(mine)
+        with self.lock:
+            if not mine.done:
+                self._commit_queue()
+        if mine.error is not None:
+            raise mine.error
+        return mine.receipts
+
+    def _commit_queue(self) -> None:
+        """Commit everything that waits, in one transaction; alone what cannot be committed with the others."""
+        with self._queue_lock:
+            waiting = list(self._queue)
+            self._queue.clear()
+        groups = [waiting]
+        while groups:
+            group = groups.pop()
+            try:
+                receipts = iter(self.engine.answer([message for one in group for message in one.messages]))
+            except Exception as error:  # noqa: BLE001  one who sent nonsense must not fail the others
+                if len(group) > 1:
+                    groups += [[one] for one in group]
+                    continue
+                group[0].error, group[0].done = error, True
+                continue
+            for one in group:
+                one.take(receipts)
+
+    def take(self, topics: Sequence[str], *, limit: int, wait: timedelta) -> list[Delivery]:
+        """Up to *limit* tasks of *topics*, as soon as there is one, at the latest after *wait*; see :meth:`settle`."""
+        return self.app.bus.take(topics, limit=limit, wait=wait)
+
+    def settle(self, deliveries: Sequence[Delivery]) -> None:
+        """Forget messages whose tasks were handed out: their leases stand in the store."""
+        self.app.bus.acknowledge(deliveries)
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Put messages back that were not handed out."""
+        self.app.bus.release(deliveries)
+
+    def met(self, way: Way, *, pipeline: str, version: Version, live: Callable[[str], bool]) -> None:
+        """A worker serves a version of an implementation that cannot be described here; see :meth:`Serving.met`."""
+        self.serving.met(way, pipeline=pipeline, version=version, live=live)
+
+    def offered(self) -> None:
+        """Serve the implementations that outside workers have come to offer."""
+        with self.lock:
+            with self.store.reading() as tx:
+                offers = tx.workers.offers()
+            self.engine.pipelines = with_offers(self.engine.pipelines, offers)
+
+    def do(self, chore: Iterator[None]) -> None:
+        """Have the loop advance *chore* beside its work, a step at a time, until it is at its end."""
+        self._chores.append(chore)
+
+    def _own_topics(self) -> list[str]:
+        """The addresses of the implementations that this process can serve itself."""
+        return [
+            f"{name}.{stage}/{way}"
+            for name, pipeline in self.pipelines.items()
+            for stage, way in self.serving.served_here(pipeline)
+        ]
+
+    def _begin(self, name: str, run: Callable[[], None]) -> None:
+        thread = threading.Thread(target=run, name=f"{name} {self.name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _lead(self) -> None:
+        """The engine's loop."""
+        moved = True
+        while not self._stopping.is_set():
+            try:
+                moved = self._turn(wait=timedelta() if moved else _IDLE)
+            except (StoreUnavailable, BusUnavailable) as error:
+                _log.warning("engine_waits", project=self.name, reason=str(error))
+                self._stopping.wait(_AGAIN)
+            except Exception:  # noqa: BLE001  a server whose engine stopped would look alive and do nothing
+                _log.exception("turn_broke", project=self.name)
+                self._stopping.wait(_AGAIN)
+
+    def _turn(self, *, wait: timedelta) -> bool:
+        """One turn: answers that came on the bus, what waits to be committed, and a step of each chore."""
+        deliveries = self.engine.waiting(wait=timedelta() if self._chores else wait)
+        with self.lock:
+            moved = self.engine.turn(deliveries)
+        for _ in range(len(self._chores)):
+            chore = self._chores.popleft()
+            with self.lock:
+                more = self._advance(chore)
+            if more:
+                self._chores.append(chore)
+        return moved or bool(self._chores)
+
+    def _advance(self, chore: Iterator[None]) -> bool:
+        """One step of a chore; whether there is more of it."""
+        try:
+            return next(chore, _NO_MORE) is not _NO_MORE
+        except LimnerError as error:
+            _log.error("chore_ended", project=self.name, reason=str(error))
+            return False
+
+    def _follow(self) -> None:
+        """Let followers catch up, again and again; one that breaks is tried again and does not hold the others up."""
+        while not self._stopping.wait(_FOLLOW):
+            for follow in self.followers:
+                try:
+                    follow()
+                except LimnerError as error:
+                    _log.warning("follower_waits", project=self.name, reason=str(error))
+                except Exception:  # noqa: BLE001  the others go on
+                    _log.exception("follower_broke", project=self.name)
+
+    def _index(self) -> None:
+        """Take what changed into the search indexes."""
+        for name, pipeline in self.pipelines.items():
+            index = pipeline.index
+            if index.text or index.filters or index.vectors:
+                self.app.index(name)
+
+
+class _Waiting:
+    """Messages of somebody who waits for their commit."""
+
+    def __init__(self, messages: Sequence[FromWorker]) -> None:
+        self.messages = messages
+        self.receipts: list[Receipt] = []
+        self.done = False
+        self.error: Exception | None = None
+
+    def take(self, receipts: Iterator[Receipt]) -> None:
+        """Take one's own from the *receipts* of all."""
+        self.receipts = [next(receipts) for message in self.messages if isinstance(message, Answer)]
+        self.done = True
+
+
+_NO_MORE = object()
