@@ -108,7 +108,7 @@ class ClassifierTrainer:
         """
         classifier = OnnxClassifier(model=model)
         truth, right = [], []
-        for _, sample in _unseen(samples, held_out=True):
+        for _, sample in _part_of(samples, held_out=True):
             (answer,) = classifier.infer([sample.image], [sample.box])
             if isinstance(answer, Exception):
                 raise answer
@@ -166,7 +166,7 @@ def _measured(
 ) -> tuple[list[str], Floats, npt.NDArray[np.intp]]:
     """Ids, means of cells (n, 768) and labels, by id."""
     rows: list[tuple[str, Floats, int]] = []
-    for identity, sample in _unseen(samples, held_out=held_out):
+    for identity, sample in _part_of(samples, held_out=held_out):
         if sample.label not in LABELS:
             raise ValueError(f"{sample.label!r} is no label of this classifier; known are: {', '.join(LABELS)}")
         rows.append((identity, _measures(sample), LABELS.index(sample.label)))
@@ -176,7 +176,7 @@ def _measured(
     return [row[0] for row in rows], np.stack([row[1] for row in rows]), np.array([row[2] for row in rows])
 
 
-def _unseen(samples: Iterable[tuple[str, Sample]], *, held_out: bool) -> Iterator[tuple[str, Sample]]:
+def _part_of(samples: Iterable[tuple[str, Sample]], *, held_out: bool) -> Iterator[tuple[str, Sample]]:
     """The samples that are held out, or all others; told by their ids, so that it never changes."""
     for identity, sample in samples:
         rank = int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=8).digest())

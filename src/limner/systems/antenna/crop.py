@@ -1,9 +1,7 @@
 """Cuts a detection out of its picture as a JPEG file."""
 
-import os
+import io
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import mkstemp
 
 from PIL import Image
 
@@ -29,17 +27,15 @@ class Crop:
         self._quality = quality
         self._margin = margin
 
-    def infer(self, image: list[Image.Image], box: list[Sequence[int]]) -> list[dict[str, Path] | Exception]:
-        """For each picture and box ``{"crop": path of a new JPEG file}``; whoever stores it removes the file."""
+    def infer(self, image: list[Image.Image], box: list[Sequence[int]]) -> list[dict[str, bytes] | Exception]:
+        """For each picture and box ``{"crop": the bytes of a JPEG file}``."""
         return [self._one(picture, edges) for picture, edges in zip(image, box, strict=True)]
 
-    def _one(self, picture: Image.Image, edges: Sequence[int]) -> dict[str, Path] | Exception:
+    def _one(self, picture: Image.Image, edges: Sequence[int]) -> dict[str, bytes] | Exception:
         try:
             part = slice_of(picture, edges, margin=self._margin)
         except (OSError, ValueError) as error:
             return error
-        # A temporary file: the worker removes it once it is stored.
-        number, name = mkstemp(prefix="crop-", suffix=".jpg")
-        with os.fdopen(number, "wb") as file:
-            part.save(file, "JPEG", quality=self._quality)
-        return {"crop": Path(name)}
+        buffer = io.BytesIO()
+        part.save(buffer, "JPEG", quality=self._quality)
+        return {"crop": buffer.getvalue()}

@@ -173,10 +173,10 @@ def _animal(number: int, random: np.random.Generator, *, size: tuple[int, int], 
 def _placed(
     image: Image.Image, animals: Sequence[_Animal], random: np.random.Generator, *, first: bool
 ) -> Iterator[Thing]:
-    """Draw *animals*, largest first, each near where it was; one for which there is no room is left out."""
+    """Draw debris, then *animals*, largest first, each near where it was; one without room is left out."""
     taken: list[tuple[int, int, int, int]] = [_pixels(part, image.size) for part in (SCALE_BAR, CAMERA_TEXT)]
     gap = max(2, round(_GAP * max(image.size)))
-    for one in sorted(animals, key=lambda animal: -animal.length):
+    for one in sorted(animals, key=lambda animal: (animal.label != "debris", -animal.length)):
         if not first and one.label != "debris":
             _move(one, random)
         patch = drawn(one.look, length=one.length, angle=one.angle)
