@@ -62,13 +62,13 @@ def test_a_circle_of_redirects_ends(make: Callable[..., Fetcher], server: Pictur
     assert server.requests["1.jpg"] < 15
 
 
-def test_a_host_that_is_not_there_is_unavailable(make: Callable[..., Fetcher], server: PictureServer) -> None:
+def test_a_host_that_is_not_there_does_not_answer_in_time(make: Callable[..., Fetcher], server: PictureServer) -> None:
     """A closed port may open again, so it is a failure that may be tried again."""
     url = server.url("1.jpg")
     fetcher = make()
     server.__exit__(None, None, None)
 
-    assert failure(fetcher, FileRef(url=url)).code is FailureCode.SOURCE_UNAVAILABLE
+    assert failure(fetcher, FileRef(url=url)).code is FailureCode.SOURCE_TIMEOUT
     server.__init__({})  # type: ignore[misc]  # the fixture ends a server, so it is given a new one
     server.__enter__()
 

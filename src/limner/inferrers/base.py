@@ -28,7 +28,7 @@ class Want(StrEnum):
     BYTES = "bytes"
     #: A file as UTF-8 text, or a value that is text.
     TEXT = "text"
-    #: A NumPy array: a picture as height × width × 3 (uint8), or a stored array.
+    #: A NumPy array: a picture as height × width × 3 (uint8), the array in a file of kind .npy, or a stored array.
     ARRAY = "array"
     #: The stored value as it stands; a file comes as its path.
     VALUE = "value"

@@ -11,6 +11,8 @@ from limner.errors import MissingExtra
 from limner.inferrers.base import Want
 
 Decode: TypeAlias = Callable[[object], object]
+#: How a file begins that holds a NumPy array.
+_NPY = b"\x93NUMPY"
 
 
 def decoder_for(want: Want, *, read: FileRead | None) -> Decode | None:
@@ -51,10 +53,31 @@ def _picture_decoder(read: FileRead, *, as_array: bool) -> Decode:
     def decoded(value: object) -> object:
         if value is None:
             return None
-        picture = decode_picture(Path(_file(value).path), read=read)
+        path = Path(_file(value).path)
+        if as_array and _is_npy(path):
+            return _npy(path)
+        picture = decode_picture(path, read=read)
         return np.asarray(picture) if as_array else picture
 
     return decoded
+
+
+def _is_npy(path: Path) -> bool:
+    """Whether the file is an array as an earlier stage's artifact holds it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_NPY)) == _NPY
+    except OSError:
+        return False
+
+
+def _npy(path: Path) -> object:
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise FailedRecord(FailureCode.DECODE_FAILED, f"The file holds no array that can be read: {error}") from error
 
 
 def _array_of_value() -> Decode:

@@ -145,7 +145,7 @@ def _explained(error: httpx.HTTPError | httpx.InvalidURL, *, url: str) -> Failed
     """The failure that an exchange which broke off stands for."""
     said = str(error) or type(error).__name__
     if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError):
-        code, told = FailureCode.SOURCE_UNAVAILABLE, f"{url} cannot be reached: {said}."
+        code, told = FailureCode.SOURCE_TIMEOUT, f"{url} cannot be reached: {said}."
     elif isinstance(error, httpx.TimeoutException):
         code, told = FailureCode.SOURCE_TIMEOUT, f"{url} did not come in time: {said}."
     elif isinstance(error, httpx.TooManyRedirects):

@@ -13,6 +13,8 @@ from limner.worker.cache import Hold
 
 #: Outcomes are sent when the first of them has waited so long, in seconds; with the wait for a tick, one second.
 _OFTEN = 0.75
+#: An answer holds no more bytes of values, unless one record has more alone.
+_MOST_BYTES = 4_000_000
 #: What a file that cannot be read fails with.
 _OF_SOURCES = (FailureCode.SOURCE_TRUNCATED, FailureCode.SOURCE_WRONG_TYPE)
 
@@ -21,7 +23,8 @@ class Report:
     """
     Gathers the outcomes of one task and sends them at least every second, the rest with the last answer.
 
-    Shared by the thread that works and the one that ticks.
+    Large values travel in several answers, so that no message grows beyond what a server takes in. Shared by the thread
+    that works and the one that ticks.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Report:
         self._lock = threading.Lock()
         self._open = set(range(len(task.records)))
         self._gathered: list[Outcome] = []
+        self._bytes = 0
         self._began = clock.now()
         self._seconds = 0.0
         self._downloads = 0
@@ -54,7 +58,7 @@ class Report:
             for outcome in outcomes:
                 if outcome.index in self._open:
                     self._open.remove(outcome.index)
-                    self._gathered.append(_placed(outcome, self.task))
+                    self._gather(_placed(outcome, self.task))
 
     def spend(self, seconds: float) -> None:
         """Count *seconds* of inferring."""
@@ -89,6 +93,14 @@ class Report:
                 self._send(Released(worker=self._worker, task=self.task.id, attempt=self.task.attempt, reason=reason))
             self._ended = True
 
+    def _gather(self, outcome: Outcome) -> None:
+        """Take *outcome* in, after an answer with those before it where they would be too large together."""
+        size = len(outcome.value)
+        if self._gathered and self._bytes + size > _MOST_BYTES:
+            self._answer(last=False)
+        self._gathered.append(outcome)
+        self._bytes += size
+
     def _answer(self, *, last: bool) -> None:
         downloads = self._hold.downloads
         self._send(
@@ -106,6 +118,7 @@ class Report:
             )
         )
         self._gathered = []
+        self._bytes = 0
         self._began = self._clock.now()
         self._seconds = 0.0
         self._downloads = downloads
