@@ -21,7 +21,7 @@ from limner.app.secrets import ServerKey
 from limner.app.signing import secret_bytes, signature
 from limner.domain.failures import FailureCode
 from limner.domain.jobs import Job
-from limner.errors import AddressRefused, ConfigurationError, IllegalMove, LimnerError, NotFound, UsageError
+from limner.errors import AddressRefused, IllegalMove, LimnerError, NotFound, UsageError
 from limner.store.callbacks import Callback, Page, PageState, Standing, Try, Unreported
 from limner.store.store import Transaction
 
@@ -278,12 +278,13 @@ class Outbox:
         started, at = time.monotonic(), self._host.clock.now()
         status: int | None = None
         try:
-            token = self._key.open(callback.token)
+            parse(callback.url)
+            token = _sendable(self._key.open(callback.token))
             content = sent_body(body, webhook_id=page.webhook_id, page=page.page, pages=page.pages)
             headers = self._headers(token, webhook_id=page.webhook_id, timestamp=int(at), body=content)
             status = self._post(callback.url, content, headers)
             error = _refusal(status)
-        except (AddressRefused, ConfigurationError) as refused:
+        except (AddressRefused, UsageError) as refused:
             error = str(refused)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as failed:
             error = self._trouble(failed)
@@ -320,8 +321,6 @@ class Outbox:
             return f"No answer within {self._timeout.total_seconds():g} seconds."
         if isinstance(error, httpx.ConnectError):
             return "The receiver cannot be connected to."
-        if isinstance(error, httpx.LocalProtocolError):
-            return "The callback's token cannot be sent as a header."
         return f"The call broke off ({type(error).__name__})."
 
     def _settle(self, tx: Transaction, page: Page, made: Try) -> None:
@@ -369,8 +368,14 @@ def check_receiver(url: str, token: str, *, guard: AddressGuard) -> None:
     """
     parse(url)
     guard.check(url)
-    if any(ord(character) < 32 or ord(character) == 127 for character in token) or token != token.strip():
+    _sendable(token)
+
+
+def _sendable(token: str) -> str:
+    """*token*, if it can stand in a header; else it is not even tried: the libraries below would log it."""
+    if token != token.strip() or any(ord(character) < 32 or ord(character) == 127 for character in token):
         raise UsageError("The callback's token holds characters that no header can have.")
+    return token
 
 
 def _refusal(status: int) -> str | None:
