@@ -86,6 +86,33 @@ def pid(number: list[int]) -> list[int]:
     return [os.getpid()] * len(number)
 
 
+def hungry(number: list[int]) -> list[int]:
+    """Needs 50 MB for each record of its batch."""
+    with open("calls.txt", "a") as log:
+        log.write(" ".join(map(str, number)) + "\\n")
+    held = [bytearray(50_000_000) for one in number]
+    return number
+
+
+kept = []
+
+
+def leaking(number: list[int]) -> list[int]:
+    """Keeps 20 MB of each call."""
+    kept.append(b"x" * 20_000_000)
+    return [os.getpid()] * len(number)
+
+
+def large(number: list[int]) -> list[bytes]:
+    return [bytes(one) for one in number]
+
+
+def pixels(picture: list["Image.Image"]) -> list[list[int]]:
+    with open("calls.txt", "a") as log:
+        log.write(" ".join(f"{one.width}x{one.height}" for one in picture) + "\\n")
+    return [[one.width, one.height, *one.getpixel((0, 0))] for one in picture]
+
+
 def size(picture: list[Path]) -> list[int]:
     return [one.stat().st_size for one in picture]
 

@@ -1,7 +1,7 @@
 """A worker with its bus, sources and artifacts around it, and what an engine would see of it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -36,11 +36,20 @@ LONG = timedelta(seconds=30)
 class Rig:
     """A worker with its bus, sources and artifacts, and what an engine would see of it."""
 
-    def __init__(self, folder: Path, *, bus: MemoryBus | None = None, at_once: int = 8) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        bus: MemoryBus | None = None,
+        at_once: int = 8,
+        max_bytes_in_flight: int = 1 << 30,
+        pictures: MutableMapping[str, bytes] | None = None,
+    ) -> None:
         self.project = write_project(folder / "project")
         self.bus = bus or MemoryBus()
         self.artifacts: Artifacts = FolderArtifacts(folder / "artifacts")
-        self.server = PictureServer({f"{number}.jpg": b"x" * (number + 1) for number in range(50)})
+        small = {f"{number}.jpg": b"x" * (number + 1) for number in range(50)}
+        self.server = PictureServer(small if pictures is None else pictures)
         self.server.__enter__()
         clock = SystemClock()
         self.fetcher = Fetcher(
@@ -48,11 +57,20 @@ class Rig:
             guard=AddressGuard(allow_hosts=[self.server.host]),
             clock=clock,
             at_once=at_once,
+            total=timedelta(seconds=2),
+            max_bytes_in_flight=max_bytes_in_flight,
         )
         self.workers: list[Worker] = []
         self.heard: list[FromWorker] = []
 
-    def worker(self, *topics: str, name: str = "w1", parallel: int = 1) -> Worker:
+    def worker(
+        self,
+        *topics: str,
+        name: str = "w1",
+        parallel: int = 1,
+        max_growth: int | None = None,
+        max_value_bytes: int = 8_000_000,
+    ) -> Worker:
         """A worker that has started."""
         made = Worker(
             self.bus,
@@ -65,6 +83,8 @@ class Rig:
             parallel=parallel,
             log=self.project / "child.log",
             wait=timedelta(milliseconds=50),
+            max_growth=max_growth,
+            max_value_bytes=max_value_bytes,
         )
         self.workers.append(made)
         made.start()
