@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 
 from limner.app.callback_body import Hosting
 from limner.app.callback_pages import Format
-from limner.app.outbox import DELAYS, Outbox, check_receiver
+from limner.app.outbox import DELAYS, Outbox
+from limner.app.receivers import check_receiver
 from limner.domain.failures import FailureCode
 from limner.domain.jobs import Fate, Job, JobState
 from limner.domain.values import Value

@@ -8,6 +8,7 @@ import pytest
 
 from limner.app.app import App
 from limner.app.outbox import Outbox
+from limner.app.projects import project_of
 from limner.app.redelivering import Alone
 from limner.app.secrets import ServerKey
 from limner.app.tokens import Tokens
@@ -103,16 +104,17 @@ def test_token_is_in_no_file_of_the_project(project: Path) -> None:
     assert all(token.removeprefix("lim_").encode() not in path.read_bytes() for path in files)
 
 
-def delivered(project: Path, listener: CallbackListener) -> str:
-    """A job without records whose callback was tried once."""
-    with App(load_project(project, environment={})) as app:
+def delivered(project: Path, listener: CallbackListener, *, name: str = "default") -> str:
+    """A job without records, of the project *name* in the folder, whose callback was tried once."""
+    root = load_project(project, environment={})
+    with App(root if name == "default" else project_of(root, name)) as app:
         key = ServerKey.of(app.project, clock=app.clock)
         with app.store.transaction() as tx:
             tx.jobs.add(Job(id="job-1", pipeline="words", state=JobState.WAITING, created=1.0))
             tx.callbacks.add(Callback(job="job-1", url=listener.url, token=key.seal("t")))
             tx.jobs.move("job-1", JobState.RUNNING, at=1.0)
             tx.jobs.move("job-1", JobState.DONE, at=2.0)
-        outbox = Outbox(Alone(name="default", app=app, store=app.store, clock=app.clock), key=key)
+        outbox = Outbox(Alone(name=name, app=app, store=app.store, clock=app.clock), key=key)
         outbox.collect("job-1")
         outbox.deliver("job-1")
         outbox.stop(timedelta())
@@ -137,6 +139,18 @@ def test_callback_is_sent_again_without_a_server(project: Path) -> None:
         assert len(listener.received) == 4
         assert len({(one.webhook_id, one.body) for one in listener.received}) == 1
         assert [one.problems for one in listener.received] == [[]] * 4
+
+
+def test_job_of_another_project_is_found(project: Path) -> None:
+    """A job is looked for in every project of the folder, and its token is opened with the one key of the server."""
+    limner("token", "create", "--project", "site-b", "--scope", "submit", project=project)
+    with CallbackListener(token="t") as listener:
+        (project / "limner.toml").write_text(f'allow_hosts = ["{listener.host}"]\n', encoding="utf-8")
+        job = delivered(project, listener, name="site-b")
+
+        again = limner("redeliver", job, project=project)
+
+        assert (again.status, [one.problems for one in listener.received]) == (0, [[], []])
 
 
 def test_job_without_a_callback_has_none_to_send(project: Path) -> None:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from limner.app.app import App
 
 
+#: What the platform keeps with a job for itself.
+_OWN_NOTES = ("process", "manifest", "stored")
+
+
 class Hosting(Protocol):
     """One project at work, as far as callbacks need it."""
 
@@ -66,7 +70,7 @@ def body(host: Hosting, job: Job, keys: Sequence[int]) -> dict[str, Value]:
         "round": job.round,
         "state": job.state.value,
         "counts": counts,
-        "detail": {name: value for name, value in job.detail.items() if name != "process"},
+        "detail": {name: value for name, value in job.detail.items() if name not in _OWN_NOTES},
         # The outbox fills it in.
         "page": None,
         "records": rows,

@@ -17,6 +17,7 @@ from limner import __version__
 from limner.addresses import AddressGuard, parse
 from limner.app.callback_body import Hosting
 from limner.app.callback_pages import LIMNER, Format, pages_of, sent_body
+from limner.app.receivers import GONE, receiver_of, refusal_of, sendable
 from limner.app.secrets import ServerKey
 from limner.app.signing import secret_bytes, signature
 from limner.domain.failures import FailureCode
@@ -46,7 +47,6 @@ _STREAMED_EVERY = timedelta(seconds=10)
 _AFTER_TROUBLE = timedelta(seconds=60)
 #: Added to the time limit of a call, before a page whose sender says nothing is taken for unsent.
 _GRACE = timedelta(seconds=15)
-_GONE = 410
 
 _log = structlog.get_logger()
 
@@ -81,7 +81,8 @@ class Outbox:
         self._secret = secret_bytes(settings.webhook_secret) if settings.webhook_secret else None
         self._stream_every = stream_every
         self._jitter = jitter
-        self._client = AddressGuard(allow_hosts=settings.allow_hosts).client(total=self._timeout, max_redirects=0)
+        self._guard = AddressGuard(allow_hosts=settings.allow_hosts)
+        self._client: httpx.Client | None = None
         self._lock = threading.Lock()
         #: Threads at work, by the receiver that they serve; the one that writes pages serves "".
         self._lanes: dict[str, threading.Thread] = {}
@@ -125,7 +126,8 @@ class Outbox:
         """Begin nothing more, and wait for what is out; what is not answered by then is sent again by the next."""
         self._stopping = True
         self.wait(grace)
-        self._client.close()
+        if self._client is not None:
+            self._client.close()
 
     def redeliver(self, job: str) -> int:
         """
@@ -171,7 +173,7 @@ class Outbox:
         if format_ is None:
             known = ", ".join(sorted(self._formats))
             raise NotFound(f"There is no callback format {due.callback.format}; known are: {known}")
-        receiver = _receiver(due.callback.url)
+        receiver = receiver_of(due.callback.url)
         with store.transaction() as tx:
             tx.deliveries.drop_written(job)
         count = 0
@@ -279,11 +281,11 @@ class Outbox:
         status: int | None = None
         try:
             parse(callback.url)
-            token = _sendable(self._key.open(callback.token))
+            token = sendable(self._key.open(callback.token))
             content = sent_body(body, webhook_id=page.webhook_id, page=page.page, pages=page.pages)
             headers = self._headers(token, webhook_id=page.webhook_id, timestamp=int(at), body=content)
             status = self._post(callback.url, content, headers)
-            error = _refusal(status)
+            error = refusal_of(status)
         except (AddressRefused, UsageError) as refused:
             error = str(refused)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as failed:
@@ -291,7 +293,10 @@ class Outbox:
         return Try(at=at, status=status, error=error, seconds=time.monotonic() - started)
 
     def _post(self, url: str, content: bytes, headers: Sequence[tuple[bytes, bytes]]) -> int:
-        with self._client.stream("POST", url, content=content, headers=list(headers)) as response:
+        with self._lock:
+            # Made with the first call: whoever only asks for a redelivery needs none.
+            client = self._client = self._client or self._guard.client(total=self._timeout, max_redirects=0)
+        with client.stream("POST", url, content=content, headers=list(headers)) as response:
             # The answer is there; what follows is read so that the receiver is not cut off, and never kept.
             size = 0
             with suppress(httpx.HTTPError):
@@ -328,8 +333,8 @@ class Outbox:
         before = tx.callbacks.find(page.job)
         state, next_at = self._next(page, made)
         tx.deliveries.settle(page, made, state=state, next_at=next_at)
-        if state is PageState.GIVEN_UP and made.status == _GONE:
-            tx.deliveries.give_up(page.job, status=_GONE, error=str(made.error), at=made.at)
+        if state is PageState.GIVEN_UP and made.status == GONE:
+            tx.deliveries.give_up(page.job, status=GONE, error=str(made.error), at=made.at)
         after = tx.callbacks.find(page.job)
         if before is None or after is None or before.state == after.state:
             return
@@ -345,7 +350,7 @@ class Outbox:
         """The state of a page after a try, and when it is due again."""
         if made.error is None:
             return PageState.DELIVERED, made.at
-        if made.status == _GONE or page.tries > len(DELAYS):
+        if made.status == GONE or page.tries > len(DELAYS):
             return PageState.GIVEN_UP, made.at
         wait = DELAYS[page.tries - 1].total_seconds() * (1 + _JITTER * self._jitter())
         return PageState.PENDING, self._host.clock.now() + wait
@@ -356,43 +361,3 @@ class Outbox:
         with self._lock:
             self._lanes[lane] = thread
         thread.start()
-
-
-def check_receiver(url: str, token: str, *, guard: AddressGuard) -> None:
-    """
-    Do nothing if a callback to *url* with *token* can be sent.
-
-    Raises:
-        UsageError: the token cannot stand in a header.
-        AddressRefused: the address may not be called; the sentence names the setting that would allow it.
-    """
-    parse(url)
-    guard.check(url)
-    _sendable(token)
-
-
-def _sendable(token: str) -> str:
-    """*token*, if it can stand in a header; else it is not even tried: the libraries below would log it."""
-    if token != token.strip() or any(ord(character) < 32 or ord(character) == 127 for character in token):
-        raise UsageError("The callback's token holds characters that no header can have.")
-    return token
-
-
-def _refusal(status: int) -> str | None:
-    """Why an answer counts as failed; None for one that counts as delivered."""
-    if 200 <= status < 300:
-        return None
-    if status == _GONE:
-        return "The receiver answered 410: it wants nothing more of this job."
-    if 300 <= status < 400:
-        return f"The receiver answered {status}; redirects are not followed, so give the address that they lead to."
-    return f"The receiver answered {status}."
-
-
-def _receiver(url: str) -> str:
-    """Host and port of an address: one call to each goes out at a time."""
-    try:
-        parsed = parse(url)
-    except AddressRefused:
-        return url[:200]
-    return f"{parsed.host}:{parsed.port or (443 if parsed.scheme == 'https' else 80)}"

@@ -85,7 +85,7 @@ class Projects:
             host.stop(grace)
 
     def _opened(self, name: str) -> Host:
-        app = self.root if name == DEFAULT else App(_project_of(self.project, name), clock=self.root.clock)
+        app = self.root if name == DEFAULT else App(project_of(self.project, name), clock=self.root.clock)
         host = Host(app, key=self.key, leads=self._leads, own_workers=self._own_workers)
         host.start()
         if self._leads:
@@ -104,7 +104,7 @@ def _tick(outbox: Outbox, host: Host) -> None:
     outbox.tick(host.clock.now())
 
 
-def _project_of(root: Project, name: str) -> Project:
+def project_of(root: Project, name: str) -> Project:
     """The project *name* of the folder: the same settings, and places of its own."""
     settings = root.settings
     places = {field: getattr(settings, field) for field in ("store", "artifacts", "index", "cache")}

@@ -35,13 +35,14 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make a token and show it, this once. A project that is new is made with it."""
+    from limner.app.projects import Projects
     from limner.app.tokens import ANY_PROJECT, Tokens
 
     with opened(ctx) as app:
         lifetime = None if days is None else timedelta(days=days)
         made = Tokens(app.store, app.clock).create(name, project=project, scopes=scopes, lifetime=lifetime)
-        if project not in ("default", ANY_PROJECT):
-            app.project.path(f".limner/projects/{project}").mkdir(parents=True, exist_ok=True)
+        if project != ANY_PROJECT:
+            Projects(app.project, clock=app.clock).make(project)
     if as_json:
         document(made)
         return
