@@ -14,6 +14,7 @@ NAMED_IN_PIPELINE = re.compile(r"limner\.systems\.\w+(?:\.\w+)+(?=:\w)")
 #: Modules that run in a worker or a trainer without being named by a pipeline, where a system has them.
 ALSO_PLAIN = {
     "catalogue": ("palette", "aspect_ratio", "features_model", "codes", "codes_trainer", "plates", "summary"),
+    "antenna": ("classifier_trainer", "trap_files", "trap_insects", "trap_pictures"),
 }
 
 

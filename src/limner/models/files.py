@@ -18,12 +18,12 @@ class FileReport(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
-def check_file(path: Path, *, filename: str) -> FileReport:
+def check_file(path: Path, *, filename: str, one_vector: bool = True) -> FileReport:
     """
     What is wrong with the file at *path*, whose own name is *filename*.
 
-    No file may hold a pickle. ONNX files are run, npz and npy files are read whole; other formats are bytes that
-    only their inferrer knows.
+    No file may hold a pickle. ONNX files are run (only opened where they do not answer with *one_vector* a record),
+    npz and npy files are read whole; other formats are bytes that only their inferrer knows.
 
     Raises:
         MissingExtra: checking needs NumPy or onnxruntime, which is not installed.
@@ -43,7 +43,7 @@ def check_file(path: Path, *, filename: str) -> FileReport:
         )
     ending = Path(filename).suffix.lower()
     if ending == ".onnx":
-        return _check_onnx(path)
+        return _check_onnx(path, one_vector=one_vector)
     return FileReport(problems=_problems_of_arrays(path, ending=ending))
 
 
@@ -79,13 +79,13 @@ def write_preprocessing(path: Path, out: Path, *, preprocess: str, licence: str)
     with_preprocessing(path, out, preset_or_json=preprocess, licence=licence)
 
 
-def _check_onnx(path: Path) -> FileReport:
+def _check_onnx(path: Path, *, one_vector: bool) -> FileReport:
     try:
         # A plain install goes without onnxruntime.
         from limner.inferrers.onnx_files import check_onnx
     except ImportError as error:
         raise MissingExtra(extra="onnx", needs="Checking an ONNX model") from error
-    found = check_onnx(path)
+    found = check_onnx(path, one_vector=one_vector)
     return FileReport(problems=found.problems, warnings=found.warnings)
 
 

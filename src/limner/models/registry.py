@@ -41,6 +41,10 @@ class Card(Struct, frozen=True, kw_only=True):
     moves: tuple[AliasMove, ...]
 
 
+#: What the manifest of a model that answers with one vector a record calls its `output`; most say nothing.
+_ONE_VECTOR = (None, "logits", "embedding")
+
+
 class Registry:
     """Models of one store, their files among the artifacts; may be used by several threads and processes at once."""
 
@@ -81,7 +85,8 @@ class Registry:
             copy = Path(folder) / file.name
             licence = licence or _text(manifest, "licence") or licence_in(file, filename=file.name)
             _copy(file, copy, preprocess=preprocess, licence=licence)
-            report = _passed(name, check_file(copy, filename=file.name), filename=file.name)
+            plain = (manifest or {}).get("output") in _ONE_VECTOR
+            report = _passed(name, check_file(copy, filename=file.name, one_vector=plain), filename=file.name)
             if visibility == "public" and not licence:
                 raise ModelRefused(_without_licence(name))
             sha256 = self._artifacts.put_file(copy)

@@ -31,7 +31,7 @@ class ColourHistogram:
         self._margin = margin
 
     def infer(self, image: list[Image.Image], box: list[Sequence[int]]) -> list[dict[str, object] | Exception]:
-        """For each picture and box ``{"vector": float32[bins³] of length 1, "dim": bins³}``."""
+        """For each picture and box ``{"vector": float32[bins³] of length 1, "dim": bins³}``, and the vector as a file."""
         return [self._one(picture, edges) for picture, edges in zip(image, box, strict=True)]
 
     def _one(self, picture: Image.Image, edges: Sequence[int]) -> dict[str, object] | Exception:
@@ -40,7 +40,7 @@ class ColourHistogram:
         except (OSError, ValueError) as error:
             return error
         vector = histogram(np.asarray(part, dtype=np.uint8).reshape(-1, 3), bins=self._bins)
-        return {"vector": vector, "dim": len(vector)}
+        return {"vector": vector, "dim": len(vector), "file": vector}
 
 
 def histogram(pixels: npt.NDArray[np.uint8], *, bins: int) -> npt.NDArray[np.float32]:

@@ -43,7 +43,7 @@ class OnnxFeatures:
         self._margin = margin
 
     def infer(self, image: list[Image.Image], box: list[Sequence[int]]) -> list[dict[str, object] | Exception]:
-        """For each whole picture and box ``{"vector": float32[dim] of length 1, "dim": int}``."""
+        """For each whole picture and box ``{"vector": float32[dim] of length 1, "dim": int}``, and the vector as a file."""
         return run_slices(self._model, image, box, margin=self._margin, read=_vector)
 
 
@@ -52,4 +52,5 @@ def _vector(output: Array, *, manifest: Manifest) -> dict[str, object]:
     length = float(np.linalg.norm(numbers))
     if not np.isfinite(length) or length == 0:
         raise OutputRefused(f"the model's vector has length {length} and cannot be made a unit vector")
-    return {"vector": (numbers / length).astype(np.float32), "dim": len(numbers)}
+    vector = (numbers / length).astype(np.float32)
+    return {"vector": vector, "dim": len(vector), "file": vector}
