@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 JSON = "application/json"
 #: Encoded messages of Limner's own workers, in a MessagePack list.
 MESSAGES = "application/vnd.limner.messages"
+#: Says, in the refusal of a body that is too large, how many bytes one may have.
+LIMIT_HEADER = "limner-max-body-bytes"
 
 _API = "/api/v1/"
 #: A larger body is compressed.
@@ -196,5 +198,5 @@ def _refusal(url: str, answer: "httpx.Response") -> ServerRefused | ServerUnavai
     told = f"{url} answered {answer.status_code}: {detail}"
     if answer.status_code in _LATER:
         return ServerUnavailable(told)
-    limit = problem.get("max_body_bytes")
-    return ServerRefused(told, status=answer.status_code, limit=limit if isinstance(limit, int) else None)
+    limit = answer.headers.get(LIMIT_HEADER, "")
+    return ServerRefused(told, status=answer.status_code, limit=int(limit) if limit.isdecimal() else None)

@@ -34,6 +34,8 @@ class System(Struct, frozen=True, kw_only=True):
     shapes: Mapping[str, str] = field(default_factory=dict)
     #: Resolvers of addresses, by name: ``resolve(url) -> url``.
     resolvers: Mapping[str, str] = field(default_factory=dict)
+    #: Names that other APIs give to stages, each with the ``stage`` or ``pipeline.stage`` that it stands for.
+    stage_names: Mapping[str, str] = field(default_factory=dict)
     #: Trainers by the name that ``limner train`` is given.
     trainers: Mapping[str, Trainer] = field(default_factory=dict)
     #: Models that ship with it, by name: the resource's ``package:path``.

@@ -7,10 +7,11 @@ import msgspec
 from msgspec import Struct, structs
 from sqlalchemy import case, delete, func, insert, select, update
 
+from limner.domain.jobs import JobState
 from limner.domain.workers import LIVE_FOR, Beat, Hello, Liveness, liveness
 from limner.store.base import Noun
 from limner.store.dialect import insert_missing
-from limner.store.schema import offered, served, tasks, workers
+from limner.store.schema import attempts, jobs, offered, served, tasks, workers
 from limner.store.tasks import TaskState
 
 
@@ -51,6 +52,34 @@ class Served(Struct, frozen=True, kw_only=True):
     ready: int = 0
     #: When any of its workers was last heard of.
     last_seen: float | None = None
+
+
+class Held(Struct, frozen=True):
+    """How a task stands that a worker says it holds."""
+
+    state: int
+    worker: str | None
+    job_state: str | None
+
+    def held_by(self, worker: str) -> bool:
+        """Whether it was sent, and *worker* was the last to hold it."""
+        return self.state == TaskState.SENT and self.worker == worker
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for it: it was dropped, and its job has ended."""
+        return self.state == TaskState.DROPPED and self.job_state is not None and JobState(self.job_state).ended
+
+
+class Activity(Struct, frozen=True, kw_only=True):
+    """What some nodes have to do, and when they last did something."""
+
+    records: int
+    tasks: int
+    #: When the oldest of these tasks was planned.
+    oldest: float | None
+    last_success: float | None
+    last_failure: float | None
 
 
 class Offered(Struct, frozen=True):
@@ -163,6 +192,17 @@ class Workers(Noun):
             )
         return found
 
+    def holding(self, keys: Sequence[int]) -> dict[int, Held]:
+        """How the tasks with these keys stand; those that never were are left out."""
+        query = select(tasks.c.pk, tasks.c.state, tasks.c.worker, jobs.c.state).outerjoin(
+            jobs, jobs.c.id == tasks.c.job
+        )
+        found: dict[int, Held] = {}
+        for start in range(0, len(keys), 900):
+            rows = self.connection.execute(query.where(tasks.c.pk.in_(keys[start : start + 900])))
+            found.update((row[0], Held(row[1], row[2], row[3])) for row in rows)
+        return found
+
     def paces(self, nodes: Sequence[int], *, limit: int = 200) -> list[float]:
         """Seconds a record of the last tasks of *nodes* that ended, in order of size."""
         done = tasks.c.done + tasks.c.failed
@@ -173,6 +213,24 @@ class Workers(Noun):
             .limit(limit)
         )
         return sorted(float(row[0]) for row in self.connection.execute(query))
+
+    def activity(self, nodes: Sequence[int]) -> Activity:
+        """What *nodes* have to do, and when a task of them last ended well, and a record of them last failed."""
+        still = select(func.sum(func.length(tasks.c.open)), func.count(), func.min(tasks.c.created)).where(
+            tasks.c.node.in_(nodes), tasks.c.state.in_([TaskState.READY, TaskState.SENT])
+        )
+        packed, count, oldest = self.connection.execute(still).one()
+        well = select(func.max(tasks.c.ended)).where(
+            tasks.c.node.in_(nodes), tasks.c.state == TaskState.ENDED, tasks.c.done > 0
+        )
+        failed = select(func.max(attempts.c.at)).where(attempts.c.node.in_(nodes))
+        return Activity(
+            records=int(packed or 0) // 8,
+            tasks=int(count),
+            oldest=oldest,
+            last_success=self.connection.execute(well).scalar_one(),
+            last_failure=self.connection.execute(failed).scalar_one(),
+        )
 
     def offer(self, pipeline: str, stage: str, implementation: str, *, by: str, now: float) -> None:
         """Remember an implementation that only outside workers hold, and the token that permitted it."""
