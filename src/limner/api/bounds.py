@@ -39,7 +39,7 @@ class Bounds:
             await self._app(scope, bounded, said)
         except LimnerError as error:
             await said.instead(problem_of(error), scope, receive)
-        except Exception:
+        except Exception:  # noqa: BLE001  whatever it is, the client gets a sentence and the log the traceback
             _log.exception("request_broke", method=scope["method"], path=scope["path"])
             told = "Something broke while this was answered; what is stored is unharmed. The server's log says more."
             await said.instead(problem(500, told), scope, receive)

@@ -9,7 +9,7 @@ from msgspec import Struct
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from limner.domain.failures import Failure, FailedRecord, FailureCode
+from limner.domain.failures import FailedRecord, Failure, FailureCode
 from limner.errors import (
     AddressRefused,
     BusUnavailable,

@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from limner.addresses import AddressGuard
 from limner.app.awaiting import Asking, Files
 from limner.app.collecting import Collector
 from limner.app.described import version_now
@@ -23,7 +22,7 @@ from limner.domain.values import at_path, decode, encode
 from limner.domain.versions import Version
 from limner.engine.dispatcher import runtime_of
 from limner.engine.views import View
-from limner.errors import NotFound, UsageError
+from limner.errors import AddressRefused, NotFound, UsageError
 from limner.store.store import Transaction
 from limner.worker.cache import Hold
 from limner.worker.calls import Load, Runner
@@ -103,14 +102,41 @@ class Online:
             UsageError: several pipelines have it, or it gathers.
             ConfigurationError: its inferrer or its model is not there.
         """
-        known = self._targets.get((address, version))
-        if known is not None and time.monotonic() < known[0]:
-            return known[1]
+        known = self.known(address, version)
+        if known is not None:
+            return known
         with self._lock:
             found = self._found(address, version)
             self._targets[address, version] = (time.monotonic() + _FRESH, found)
             self._let_go(found)
         return found
+
+    def known(self, address: str, version: str | None) -> Target | None:
+        """What :meth:`target` found a moment ago; None where it would have to look into the store."""
+        known = self._targets.get((address, version))
+        return known[1] if known is not None and time.monotonic() < known[0] else None
+
+    def allow(self, rows: Sequence[Mapping[str, Input]]) -> None:
+        """
+        Do nothing if the setting ``content`` lets *rows* be asked about.
+
+        Raises:
+            AddressRefused: it does not; the sentence names the setting.
+        """
+        settings = self._parts.settings
+        if settings.content == "any":
+            return
+        if settings.content == "ids":
+            raise AddressRefused(
+                "Only stored records may be asked about here, by their id: the setting content is ids."
+            )
+        for row in rows:
+            for value in row.values():
+                if isinstance(value, FileRef) and not value.url.startswith(tuple(settings.content_allow or ("\0",))):
+                    told = f"{value.url} is not among what the setting content_allow lists."
+                    raise AddressRefused(told)
+                if isinstance(value, FileBytes):
+                    raise AddressRefused("Files may not be sent along here: the setting content is allowlist.")
 
     def begin(self, target: Target, rows: Sequence[Mapping[str, Input]]) -> "Future[list[Outcome]]":
         """
@@ -310,10 +336,6 @@ class Online:
         path.write_bytes(data)
         hold.add(path)
         return LocalFile(path=str(path), sha256=hashlib.sha256(data).hexdigest())
-
-    def guard(self) -> AddressGuard:
-        """The guard of every address that is fetched here."""
-        return self._parts.guard()
 
 
 def _node(view: View, stage: Stage, implementation: str) -> Node:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 from msgspec import structs
 
 from limner.domain.assessment import Node
@@ -148,6 +149,27 @@ class Question:
         for path, values in equal.items():
             found.append(where(path, "in", values) if len(values) > 1 else where(path, "==", values[0]))
         return tuple(found)
+
+
+def comparison_of(text: str) -> Condition:
+    """
+    ``path=value``, ``path>=value`` … as a condition on values of any kind: read as JSON where it is JSON.
+
+    Raises:
+        UsageError: it is no comparison.
+    """
+    match = _WHERE.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is no comparison; write PATH=VALUE, or != < <= > >=.")
+    given = match["value"].strip()
+    try:
+        value = msgspec.json.decode(given)
+    except msgspec.DecodeError:
+        value = given
+    if isinstance(value, list | dict):
+        value = given
+    compare = "==" if match["compare"] == "=" else match["compare"]
+    return where(match["path"].strip(), compare, value)
 
 
 def _reads_one_file(node: Node) -> bool:

@@ -104,6 +104,10 @@ class Progress(Noun):
         )
         return int(self.connection.execute(query).scalar_one()) // _KEY_BYTES
 
+    def expiries(self) -> int:
+        """How often a worker was lost with a task, of all tasks that there are."""
+        return int(self.connection.execute(select(func.coalesce(func.sum(tasks.c.lost), 0))).scalar_one())
+
     def any_sent(self, *, job: str) -> bool:
         """Whether a task of the job is in a worker's hands, or on its way there."""
         query = select(tasks.c.pk).where(tasks.c.job == job, tasks.c.state == TaskState.SENT).limit(1)

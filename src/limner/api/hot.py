@@ -1,0 +1,53 @@
+"""Routes that are asked thousands of times a second, past the router: one stage inferred, one record looked up."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from limner.api.auth import Auth, address_of
+from limner.api.inference import inferred
+from limner.app.projects import Projects
+
+Handler: TypeAlias = Callable[[Auth, Scope, Receive, Send], Awaitable[None]]
+_INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+
+
+class Hot:
+    """Finds the handler of a hot route; everything about it is the same as behind the router."""
+
+    def __init__(self, projects: Projects) -> None:
+        self._projects = projects
+
+    def handler(self, scope: Scope) -> Handler | None:
+        """What answers a request, if it is for a hot route."""
+        if scope["method"] == "POST" and scope["path"].startswith("/v2/models/"):
+            match = _INFER.fullmatch(scope["path"])
+            if match is not None:
+                return _infer(match[1], match[2])
+        return None
+
+
+def _infer(stage: str, version: str | None) -> Handler:
+    async def handle(auth: Auth, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = auth.caller(Headers(scope=scope), scope="infer", address=address_of(scope))
+        body = await _body(receive)
+        response: Response = await inferred(caller, body, stage, version)
+        await response(scope, receive, send)
+
+    return handle
+
+
+async def _body(receive: Receive) -> bytes:
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return body
+    pieces = [body]
+    while message.get("more_body"):
+        message = await receive()
+        pieces.append(message.get("body", b""))
+    return b"".join(pieces)
