@@ -113,6 +113,10 @@ def pixels(picture: list["Image.Image"]) -> list[list[int]]:
     return [[one.width, one.height, *one.getpixel((0, 0))] for one in picture]
 
 
+def width(picture: list[Path]) -> list[int]:
+    return [one.stat().st_size for one in picture]
+
+
 def size(picture: list[Path]) -> list[int]:
     return [one.stat().st_size for one in picture]
 

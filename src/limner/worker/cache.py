@@ -110,17 +110,24 @@ class Hold:
 
     def close(self) -> None:
         """Let go of the files; closing twice does nothing."""
+        paths, after = self._emptied()
+        for path in paths:
+            path.unlink(missing_ok=True)
+        for call in after:
+            call()
+
+    def _emptied(self) -> tuple[list[Path], list[Callable[[], None]]]:
+        """What is to be done at the close; all parts are closed before any of it, so that none asks for more."""
         with self._lock:
             self.closed = True
             paths, self._paths = self._paths, []
             parts, self._parts = self._parts, []
             after, self._after = self._after, []
         for part in parts:
-            part.close()
-        for path in paths:
-            path.unlink(missing_ok=True)
-        for call in after:
-            call()
+            of_part, after_part = part._emptied()
+            paths += of_part
+            after += after_part
+        return paths, after
 
 
 class FileCache:

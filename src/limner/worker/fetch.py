@@ -136,6 +136,7 @@ class Fetcher:
 
     def close(self) -> None:
         """Stop fetching, and clean the cache as its policy says."""
+        self.room.close()
         self._lanes.close()
         if "_client" in self.__dict__:
             self._client.close()

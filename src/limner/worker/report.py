@@ -8,7 +8,7 @@ from msgspec import structs
 
 from limner.clock import Clock
 from limner.domain.failures import LOCAL_FILE, Failure, FailureCode
-from limner.domain.tasks import Answer, FromWorker, Outcome, Released, Status, Task, decode_file
+from limner.domain.tasks import STOPPING, Answer, FromWorker, Outcome, Released, Status, Task, decode_file
 from limner.worker.cache import Hold
 
 #: Outcomes are sent when the first of them has waited so long, in seconds; with the wait for a tick, one second.
@@ -44,15 +44,33 @@ class Report:
         self._downloads = 0
         self._since = 0.0
         self._ended = False
+        #: Records that were answered.
+        self.answered = 0
+        #: Why the task could not be run at all, if so.
+        self.trouble: str | None = None
+        #: When anything last happened to it, on the monotonic clock; None while it waits for its turn.
+        self.moved: float | None = None
 
     def begin(self) -> None:
         """Count from now: the task has waited for its turn until here."""
         with self._lock:
             self._began = self._clock.now()
+            self.moved = time.monotonic()
+
+    def cancel(self) -> None:
+        """Say nothing more: nobody waits for the task."""
+        with self._lock:
+            self._ended = True
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is said."""
+        return self._ended
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Gather *outcomes*; what has one already keeps it."""
         with self._lock:
+            self.moved = time.monotonic()
             if not self._gathered:
                 self._since = time.monotonic()
             for outcome in outcomes:
@@ -63,6 +81,7 @@ class Report:
     def spend(self, seconds: float) -> None:
         """Count *seconds* of inferring."""
         with self._lock:
+            self.moved = time.monotonic()
             self._seconds += seconds
 
     def tick(self) -> None:
@@ -74,7 +93,8 @@ class Report:
     def finish(self) -> None:
         """Send the last answer."""
         with self._lock:
-            self._answer(last=True)
+            if not self._ended:
+                self._answer(last=True)
             self._ended = True
 
     def fail_the_rest(self, failure: Failure) -> None:
@@ -87,6 +107,9 @@ class Report:
     def release(self, reason: str) -> None:
         """Send what was gathered, and give the rest back unharmed."""
         with self._lock:
+            self.trouble = None if reason == STOPPING else reason
+            if self._ended:
+                return
             if self._gathered:
                 self._answer(last=not self._open)
             if self._open:
@@ -103,6 +126,7 @@ class Report:
 
     def _answer(self, *, last: bool) -> None:
         downloads = self._hold.downloads
+        self.answered += len(self._gathered)
         self._send(
             Answer(
                 task=self.task.id,

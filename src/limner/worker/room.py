@@ -25,8 +25,8 @@ class Room:
     Lets files be fetched as long as those of tasks that are not done have no more than *most* bytes together.
 
     They come in the order in which they were asked for, those first that an inferrer waits for. A file that is larger
-    than *most* alone is let through, and so is what an inferrer waits for while no other batch is at work that will
-    let go of its own: nothing waits for ever.
+    than *most* alone is let through. So is, over the limit, what an inferrer waits for while no batch is at work that
+    will let go of its own: nothing waits for ever.
     """
 
     def __init__(self, most: int) -> None:
@@ -37,6 +37,7 @@ class Room:
         self._used = 0
         self._highest = 0
         self._at_work = 0
+        self._in_the_air = 0
 
     @property
     def used(self) -> int:
@@ -72,6 +73,8 @@ class Room:
             self._used += size - space.size
             self._highest = max(self._highest, self._used)
             space.size, space.holders = size, holders
+            self._in_the_air -= 1
+        self._go_on()
 
     def leave(self, space: Space) -> None:
         """One holder lets go."""
@@ -93,11 +96,18 @@ class Room:
             self._at_work -= 1
         self._go_on()
 
+    def close(self) -> None:
+        """Begin nothing more: nobody fetches."""
+        with self._lock:
+            self._waiting.clear()
+            self._urgent.clear()
+
     def _begin(self, space: Space) -> None:
         space.begun = True
         space.size = space.guess() if space.wanted() else 0
         self._used += space.size
         self._highest = max(self._highest, self._used)
+        self._in_the_air += 1
 
     def _go_on(self) -> None:
         """Begin what there is room for now, in order; what is behind something that does not fit waits with it."""
@@ -117,4 +127,5 @@ class Room:
     def _fits(self, space: Space, *, urgent: bool) -> bool:
         if not space.wanted() or not self._used or self._used + space.guess() <= self._most:
             return True
-        return urgent and not self._at_work
+        # A file in the air may be all that another batch waits for, which will let go of its own.
+        return urgent and not self._at_work and not self._in_the_air
