@@ -93,6 +93,8 @@ class Lab:
         priority: int = 0,
         page: int = 1000,
         seal: bool = True,
+        expires_in: timedelta | None = None,
+        fail_threshold: float | None = None,
     ) -> str:
         """Begin a run as the application does, with all that it does before any work; the job's id."""
         name, ways = self._name(pipeline), {stage: list(chosen) for stage, chosen in (choices or {}).items()}
@@ -106,7 +108,14 @@ class Lab:
                 for n in view.nodes
             }
             activate(tx, view, versions, now=self.clock.now())
-            job = engine.desk.open(tx, name, choices=ways, priority=priority)
+            job = engine.desk.open(
+                tx,
+                name,
+                choices=ways,
+                priority=priority,
+                expires_in=expires_in,
+                fail_threshold=fail_threshold,
+            )
         with self.store.transaction() as tx:
             scope = engine.scope(tx, name, ways)
             stale = stale_nodes(tx, scope.view)

@@ -125,3 +125,22 @@ class Total:
     def infer(self, given: list[list[int]]) -> list[dict[str, int]]:
         """One value for each list."""
         return [{"value": sum(one)} for one in given]
+
+
+class Least:
+    """A gate: keeps numbers from ``least`` on."""
+
+    def __init__(self, least: int = 10, salt: int = 0) -> None:
+        self._least = least
+
+    def infer(self, x: list[int]) -> list[dict[str, bool]]:
+        """Whether each record goes on."""
+        return [{"keep": one >= self._least} for one in x]
+
+
+class Named:
+    """Says a record's name again."""
+
+    def infer(self, name: list[str]) -> list[dict[str, str]]:
+        """The name of each record."""
+        return [{"name": one} for one in name]

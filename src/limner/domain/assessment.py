@@ -173,9 +173,8 @@ def resolve_sources(
     sources = tuple(_source(name, read, nodes=nodes) for name, read in sorted(reads.items()))
     for source in sources:
         if source.node is None and not source.read.optional and stage_read(source) in left_out:
-            raise UsageError(
-                f"Stage {stage.name} reads {source.read.path}; stage {stage_read(source)} is not asked for."
-            )
+            needed = stage_read(source)
+            raise UsageError(f"Stage {stage.name} needs what {needed} says, and no {needed} is asked for before it.")
     conditions = tuple(
         (c, _source("", Read(path=c.path, optional=True), nodes=nodes)) for c in stage.when_of(implementation)
     )

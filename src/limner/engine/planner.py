@@ -1,6 +1,7 @@
 """Planner: compares what should be current with what is, and writes tasks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 import msgspec
 from msgspec import Struct, field
@@ -178,8 +179,7 @@ class Planner:
             if not keys or node is None or node.version is None:
                 continue
             missing = self._without_open(tx, pk, node.version, keys)
-            for start in range(0, len(missing), node.stage.task_size):
-                chunk = missing[start : start + node.stage.task_size]
+            for chunk in _cut(tx, node, missing):
                 tasks.append(NewTask(node=pk, version=node.version, keys=chunk, job=job, priority=priority))
         tx.tasks.plan(tasks, now=self._clock.now())
 
@@ -190,6 +190,31 @@ class Planner:
             if task.version == version:
                 held.update(task.keys)
         return sorted(set(keys) - held) if held else sorted(keys)
+
+
+def _cut(tx: Transaction, node: Node, keys: Sequence[int]) -> Iterator[Sequence[int]]:
+    """
+    *keys* in pieces of a task's size.
+
+    Siblings that read a file of their parent stay together as far as they fit, so that it is fetched and decoded once.
+    """
+    size = node.stage.task_size
+    if not any(source.of_parent and source.read.file for source in node.sources):
+        yield from (keys[start : start + size] for start in range(0, len(keys), size))
+        return
+    parents = {key: record.parent for key, record in tx.records.load(keys).items()}
+    piece: list[int] = []
+    for _, family in groupby(sorted(keys, key=lambda key: (parents.get(key) or 0, key)), key=parents.get):
+        members = list(family)
+        if piece and len(piece) + len(members) > size:
+            yield sorted(piece)
+            piece = []
+        while len(members) > size:
+            yield sorted(members[:size])
+            members = members[size:]
+        piece += members
+    if piece:
+        yield sorted(piece)
 
 
 def fates_of_roots(tx: Transaction, view: View, *assessments: Assessment) -> dict[int, Fate]:

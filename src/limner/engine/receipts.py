@@ -5,9 +5,12 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
+from limner.domain.jobs import JobState
 from limner.domain.tasks import Answer
 from limner.store.store import Transaction
 from limner.store.tasks import StoredTask, TaskState
+
+_STOPPED = (JobState.CANCELLING, JobState.CANCELLED, JobState.EXPIRED, JobState.FAILED)
 
 
 class Taken(StrEnum):
@@ -43,8 +46,8 @@ def stand_before(tx: Transaction, answer: Answer) -> Taken:
     if task.state == TaskState.DROPPED:
         if successors(tx, task, answer):
             return Taken.LATE
-        ended = task.job is not None and tx.jobs.get(task.job).state.ended
-        return Taken.CANCELLED if ended else Taken.DUPLICATE
+        stopped = task.job is not None and tx.jobs.get(task.job).state in _STOPPED
+        return Taken.CANCELLED if stopped else Taken.DUPLICATE
     if not set(task.keys) & set(answer.keys):
         return Taken.DUPLICATE
     return Taken.LATE if answer.attempt < task.attempt else Taken.COMMITTED
