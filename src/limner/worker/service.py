@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 import msgspec
@@ -26,6 +26,8 @@ _IDLE = 60.0
 _AGAIN = (0.1, 5.0)
 #: Seconds that a thread is waited for once what it did was ended.
 _LAST = 10.0
+#: Tasks whose times are remembered.
+_PACES = 100
 
 
 class Held(Struct, frozen=True, kw_only=True):
@@ -68,8 +70,15 @@ class Service:
         self._slots: dict[Slot, threading.Thread] = {}
         self._stopping = threading.Event()
         self._intake = threading.Thread(target=self._take, name=f"take {topic}", daemon=True)
+        #: Set: take no more, and go on with what is in hand.
+        self._full = threading.Event()
         #: When it last had a task, on the monotonic clock.
         self.last_busy = time.monotonic()
+        #: Records that were answered, and whether the last task could be run at all.
+        self.done = 0
+        self.ready = True
+        #: Records and seconds of the last tasks that were done.
+        self.paces: deque[tuple[int, float]] = deque(maxlen=_PACES)
 
     def start(self) -> None:
         """Begin to take tasks."""
@@ -84,6 +93,19 @@ class Service:
         """How many slots are open."""
         with self._changed:
             return len(self._slots)
+
+    def take_no_more(self) -> None:
+        """Go on with what is in hand, and take nothing more."""
+        with self._changed:
+            self._full.set()
+            self._changed.notify_all()
+
+    def drop(self, tasks: Collection[int]) -> None:
+        """Say nothing more of *tasks*, which nobody waits for; one at work ends with the batch in hand."""
+        for held in self.held():
+            if held.prepared.task.id in tasks:
+                held.report.cancel()
+                _log.info("task_cancelled", task=held.prepared.task.id, topic=self._topic)
 
     def stop(self) -> None:
         """Take no more, and have each slot end with the batch in hand."""
@@ -132,8 +154,8 @@ class Service:
     def _room(self) -> bool:
         """Wait until no task waits for a slot; False when the service is stopping."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping.is_set() or not self._waiting)
-            return not self._stopping.is_set()
+            self._changed.wait_for(lambda: self._stopping.is_set() or self._full.is_set() or not self._waiting)
+            return not (self._stopping.is_set() or self._full.is_set())
 
     def _prepare(self, delivery: Delivery) -> None:
         """Start to fetch a task's files, and put it where slots find it."""
@@ -165,9 +187,11 @@ class Service:
         """Do task after task."""
         try:
             while (held := self._next(slot)) is not None:
+                began = time.monotonic()
                 try:
                     slot.work(held.prepared, report=held.report)
                 finally:
+                    self._count(held, seconds=time.monotonic() - began)
                     self._let_go(held)
                     with self._changed:
                         self._busy.discard(id(slot))
@@ -192,6 +216,14 @@ class Service:
                     self._slots.pop(slot)
                     return None
             return None
+
+    def _count(self, held: Held, *, seconds: float) -> None:
+        """Remember how a task went."""
+        with self._changed:
+            self.done += held.report.answered
+            self.ready = held.report.trouble is None
+            if held.report.answered:
+                self.paces.append((held.report.answered, seconds))
 
     def _let_go(self, held: Held) -> None:
         """Be done with a task: its answer was sent before."""

@@ -101,10 +101,10 @@ class Slot:
             raise LimnerError(prepared.problem)
         runner = self._runner_for(prepared.task)
         while True:
-            batch = prepared.next_batch(given_up=self.stopping.is_set)
+            batch = prepared.next_batch(given_up=lambda: self.stopping.is_set() or report.ended)
             if self.stopping.is_set():
                 raise Stopping
-            if batch is None:
+            if batch is None or report.ended:
                 return
             report.add(batch.failed)
             run = self._calls(runner, prepared=prepared, report=report)

@@ -26,6 +26,9 @@ _log = structlog.get_logger(__name__)
 
 #: How often, in seconds, reports are looked at for outcomes that have waited, and leases for their age.
 _TICK = 0.25
+#: A task of which nothing was heard for twice its limit and so long, in seconds, is no longer said to be held: what it
+#: hangs on is unknown, its lease runs out, and somebody else is given it.
+_PATIENCE = 600.0
 #: A lease is moved when this share of it has passed.
 _SHARE = 1 / 3
 #: First and longest wait before a message is sent again that the bus did not take, in seconds.
@@ -126,6 +129,36 @@ class Worker:
         latest = max((service.last_busy for service in services), default=time.monotonic())
         return timedelta(seconds=time.monotonic() - latest)
 
+    def held(self) -> list[int]:
+        """The tasks that it holds."""
+        return [held.prepared.task.id for service in self._all() for held in service.held()]
+
+    def ready(self) -> dict[str, bool]:
+        """By topic: whether the last task could be run."""
+        with self._lock:
+            return {topic: service.ready for topic, service in self._services.items()}
+
+    def done(self) -> int:
+        """Records that it answered."""
+        return sum(service.done for service in self._all())
+
+    def paces(self, topic: str | None = None) -> list[tuple[int, float]]:
+        """Records and seconds of the last tasks that it did, of one topic if asked."""
+        with self._lock:
+            chosen = [service for name, service in self._services.items() if topic in (None, name)]
+        return [pace for service in chosen for pace in service.paces]
+
+    def drop(self, tasks: Iterable[int]) -> None:
+        """Forget *tasks*, which nobody waits for any more: nothing more is said of them."""
+        gone = set(tasks)
+        for service in self._all():
+            service.drop(gone)
+
+    def take_no_more(self) -> None:
+        """Go on with what is in hand, and take nothing more."""
+        for service in self._all():
+            service.take_no_more()
+
     def stop(self, grace: timedelta = timedelta(seconds=10)) -> None:
         """
         Finish the batches in hand within *grace*, answer them, give the rest back, and end every thread and process.
@@ -195,8 +228,10 @@ class Worker:
 
     def _beat(self, beats: dict[int, float]) -> dict[int, float]:
         """Tick every report, and say that every task is held when one lease is due; when each task was last named."""
-        reports = [held.report for service in self._all() for held in service.held()]
         now = time.monotonic()
+        reports = [
+            held.report for service in self._all() for held in service.held() if not _hangs(held.report, now=now)
+        ]
         due = False
         named: dict[int, float] = {}
         for report in reports:
@@ -207,3 +242,9 @@ class Worker:
             self._send(Heartbeat(worker=self.name, tasks=[report.task.id for report in reports]))
             named = dict.fromkeys(named, now)
         return named
+
+
+def _hangs(report: Report, *, now: float) -> bool:
+    """Whether a task was begun, and nothing was heard of it for very long."""
+    limit = _PATIENCE + 2 * report.task.runtime.timeout.total_seconds()
+    return report.moved is not None and now - report.moved > limit
