@@ -48,6 +48,28 @@ def test_inputs_arrive_as_annotated(user_module: UserModule, tmp_path: Path) -> 
     assert handed("pixels", picture) == [[[5, 7, 3], "uint8"], None]
 
 
+def test_a_file_with_an_array_is_read_as_one(user_module: UserModule, tmp_path: Path) -> None:
+    """What an earlier stage made as .npy arrives as that array; one that is cut or holds objects fails its record."""
+    # given
+    name = user_module("""
+        import numpy as np
+        def total(file: np.ndarray) -> list:
+            return [float(file.sum()), list(file.shape), str(file.dtype)]
+    """)
+    whole, cut, objects = (tmp_path / f"{name}.npy" for name in ("whole", "cut", "objects"))
+    np.save(whole, np.arange(6, dtype=np.float32).reshape(2, 3))
+    cut.write_bytes(whole.read_bytes()[:-4])
+    np.save(objects, np.array([{}]), allow_pickle=True)
+    host = Host(runtime(f"{name}:total", reads={"file": FileRead()}))
+
+    # when
+    outcomes = run_files(host, whole, cut, objects, name="file")
+
+    # then
+    assert codes_of(outcomes) == [None, "DECODE_FAILED", "DECODE_FAILED"]
+    assert values_of(outcomes)[0] == {"value": [15.0, [2, 3], "float32"]}
+
+
 def test_text_in_another_encoding_failed_to_decode(user_module: UserModule, tmp_path: Path) -> None:
     """A file that is wanted as text and is none fails alone."""
     name = user_module("""

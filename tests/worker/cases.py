@@ -145,6 +145,22 @@ class Reluctant:
         return number
 
 
+class Vignette:
+    version = "1"
+
+    def infer(self, number: list[int]) -> list[dict]:
+        made = []
+        for one in number:
+            descriptor, path = tempfile.mkstemp(".bin")
+            os.write(descriptor, b"written %d" % one)
+            os.close(descriptor)
+            if one == -1:
+                os._exit(7)
+            picture = None if one == 0 else b"picture %d" % one
+            made.append({"note": "no number" if one == 13 else one, "picture": picture, "file": Path(path)})
+        return made
+
+
 class Sketch:
     version = "1"
 

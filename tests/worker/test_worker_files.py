@@ -1,14 +1,8 @@
-"""A worker has files fetched once, and stores those that inferrers make."""
+"""A worker has files fetched once, for all stages and siblings."""
 
-import hashlib
-import tempfile
 from datetime import timedelta
-from pathlib import Path
-
-import pytest
 
 from limner.domain.failures import FailureCode
-from limner.domain.outputs import Artifact
 from limner.domain.reads import FileRead
 from limner.domain.tasks import (
     Answer,
@@ -17,7 +11,6 @@ from limner.domain.tasks import (
     Task,
     encode_message,
 )
-from limner.domain.values import decode
 from limner.testing.picture_server import Reply
 from tests.worker.cases import runtime, task
 from tests.worker.rig import Rig, codes, pictures, values
@@ -83,31 +76,13 @@ def test_the_next_task_is_fetched_while_one_infers(rig: Rig) -> None:
     assert all(message.task == 1 for message in heard if isinstance(message, Answer))
 
 
-def test_files_that_inferrers_write_are_stored_before_they_are_answered(rig: Rig) -> None:
-    """The value holds the digest of an artifact that is there."""
-    one = task(runtime("Drawing", outputs={"drawing": Artifact()}), [1, 2])
+def test_siblings_share_one_file(rig: Rig) -> None:
+    """A picture that many records of a task read is fetched once, and stays until the last of them is done."""
+    names = ["7.jpg"] * 30 + ["8.jpg"] + ["7.jpg"] * 9
+    one = pictures(rig, names, batch=4)
     rig.worker(one.runtime.address)
 
     outcomes = rig.done(one)
 
-    for index, number in enumerate([1, 2]):
-        content = f"<svg>{number}</svg>"
-        digest = hashlib.sha256(content.encode()).hexdigest()
-        kind = "application/octet-stream"
-        assert decode(outcomes[index].value)["drawing"] == {"sha256": digest, "bytes": len(content), "kind": kind}
-        assert rig.artifacts.path(digest).read_text() == content
-
-
-def test_temporary_files_that_were_stored_are_removed(
-    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A child that lives for long does not fill the disk with files that are artifacts by now."""
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    one = task(runtime("Sketch", outputs={"drawing": Artifact()}), [1, 2])
-    rig.worker(one.runtime.address)
-
-    digests = {decode(outcome.value)["drawing"]["sha256"] for outcome in rig.done(one).values()}
-
-    assert digests == {hashlib.sha256(b"<svg/>").hexdigest()}
-    assert list((tmp_path / "temporary").rglob("*.svg")) == []
+    assert [value for _, value in sorted(values(outcomes).items())] == [8] * 30 + [9] + [8] * 9
+    assert rig.server.total() == 2
