@@ -40,8 +40,10 @@ class Desk:
         self.settings: dict[str, object] = {}
         self.open()
 
-    def open(self, **settings: object) -> None:
-        """A process begins over the project, with other settings if asked."""
+    def open(self, *, at: float | None = None, **settings: object) -> None:
+        """A process begins over the project, at another time or with other settings if asked."""
+        if at is not None:
+            self.clock = MovedClock(start=at)
         self.settings |= settings
         allowed = [one.host for one in self.listeners]
         project = load_project(self.folder, environment={}, options={"allow_hosts": allowed, **self.settings})

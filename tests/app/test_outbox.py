@@ -1,6 +1,8 @@
 """Callbacks: real receivers, real signatures, a clock that is moved."""
 
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +14,7 @@ from limner.app.callback_body import Hosting
 from limner.app.callback_pages import Format
 from limner.app.outbox import DELAYS, Outbox
 from limner.app.receivers import check_receiver
+from limner.clock import SystemClock
 from limner.domain.failures import FailureCode
 from limner.domain.jobs import Fate, Job, JobState
 from limner.domain.values import Value
@@ -20,6 +23,19 @@ from limner.testing.listener import CallbackListener
 from tests.app.calling import PATIENCE, SECOND, TOKEN, Desk, keys_of, keys_told
 
 TROUBLE = {"on": False}
+#: A process that sends what is due, in the project of its first argument, to the receiver of its second.
+SENDER = """
+import sys
+from limner.app.app import open_app
+from limner.app.outbox import Outbox
+from limner.app.redelivering import Alone
+from limner.app.secrets import ServerKey
+
+app = open_app(sys.argv[1], allow_hosts=[sys.argv[2]])
+host = Alone(name="default", app=app, store=app.store, clock=app.clock)
+outbox = Outbox(host, key=ServerKey.of(app.project, clock=app.clock))
+outbox.deliver("j")
+"""
 
 
 def troubled(host: Hosting, job: Job, keys: Sequence[int]) -> dict[str, Value]:
@@ -327,6 +343,25 @@ def test_crash_between_answer_and_commit_sends_the_page_again(desk: Desk, listen
 
     assert [one.webhook_id for one in listener.received] == [lost.webhook_id]
     assert desk.standing().tries == 2
+
+
+def test_process_that_is_killed_during_a_call_loses_nothing(desk: Desk, listener: CallbackListener) -> None:
+    """kill -9 while a receiver thinks: the next process sends the same page, under the same id, and it is taken."""
+    desk.job(to=listener)
+    desk.outbox.collect("j")
+    desk.close()
+    listener.hang()
+    with subprocess.Popen([sys.executable, "-c", SENDER, str(desk.folder), listener.host]) as sender:
+        came = listener.wait_for(1)
+        sender.kill()
+    listener.release()
+    assert came
+
+    desk.open(at=SystemClock().now() + 60)
+    desk.work()
+
+    assert len({(one.webhook_id, one.body) for one in listener.received}) == 1
+    assert (desk.standing().state, desk.standing().tries) == ("delivered", 2)
 
 
 def test_crash_between_end_and_outbox_loses_nothing(desk: Desk, listener: CallbackListener) -> None:
