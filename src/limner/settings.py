@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, field, structs
 
+from limner.domain.values import Value
 from limner.errors import ConfigurationError
 
 FILE = "limner.toml"
@@ -17,6 +18,8 @@ FILE = "limner.toml"
 HOME = ".limner"
 #: The project that a folder is, where no other is named.
 DEFAULT = "default"
+#: Settings that only ``limner.toml`` can hold.
+_TABLES = ("pipelines", "systems")
 _LISTS = "allow_hosts, file_roots, content_allow, facades, online"
 
 
@@ -59,6 +62,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     per_host_rate: float = 0.0
     #: Pipelines of the project: name and ``file.py:variable``.
     pipelines: dict[str, str] = field(default_factory=dict)
+    #: What systems are told, by name; each says in its own documents what it takes.
+    systems: dict[str, dict[str, Value]] = field(default_factory=dict)
+    #: Where clients reach this server: links that it hands out begin so; empty: the address by which a request came.
+    public_url: str = ""
     #: What searching by likeness does with records of which a required stage has no value: ``show`` or ``hide``.
     incomplete: str = "show"
     #: What the server seals callback tokens and signs links with; empty: the file ``.limner/server.key``, made once.
@@ -154,7 +161,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, value in environment.items():
         item = known.get(name)
-        if item is None or name == "LIMNER_PIPELINES":
+        if item is None or item.encode_name in _TABLES:
             continue
         listed = item.encode_name in _LISTS.split(", ")
         found[item.encode_name] = [part.strip() for part in value.split(",") if part.strip()] if listed else value
