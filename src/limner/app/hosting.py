@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 
@@ -57,6 +57,8 @@ class Host:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._stack = ExitStack()
+        #: Names of the forms that callbacks can have here.
+        self.callback_formats: Collection[str] = ("limner",)
         #: Called about twice a second, beside the loop: followers, the outbox.
         self.followers: list[Callable[[], None]] = [self._index]
 
@@ -221,6 +223,10 @@ class Host:
     def do(self, chore: Iterator[None]) -> None:
         """Have the loop advance *chore* beside its work, a step at a time, until it is at its end."""
         self._chores.append(chore)
+
+    def serves(self, address: str) -> bool:
+        """Whether a worker of this process serves *address*, ``pipeline.stage/implementation``."""
+        return self.leads and self._own_workers and address in self._own_topics()
 
     def _own_topics(self) -> list[str]:
         """The addresses of the implementations that this process can serve itself."""

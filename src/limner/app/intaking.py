@@ -13,7 +13,8 @@ import structlog
 from msgspec import structs
 
 from limner.app.preparing import PAGE, Preparing, Request, lists
-from limner.app.submitting import RECORD_LINES, Manifest, Submission, lines_of, pages_of
+from limner.app.receivers import check_receiver
+from limner.app.submitting import RECORD_LINES, CallbackAsk, Manifest, Submission, lines_of, pages_of
 from limner.domain.jobs import Job, JobState
 from limner.domain.records import RecordIn, SetAside
 from limner.errors import LimnerError, UsageError
@@ -45,6 +46,8 @@ class Intaking:
 
     def submit(self, ask: Submission) -> Job:
         """Make the job, see :meth:`limner.app.hosting.Host.submit`."""
+        if ask.callback is not None:
+            self._check_callback(ask.callback)
         aside: list[SetAside] = []
         if ask.rows is not None and len(ask.rows) > AT_ONCE:
             aside = [row for row in ask.rows if isinstance(row, SetAside)]
@@ -65,6 +68,15 @@ class Intaking:
         elif ask.rows is None:
             host.do(self._stored(job, ask))
         return job
+
+    def _check_callback(self, ask: CallbackAsk) -> None:
+        host = self._host
+        if ask.format not in host.callback_formats:
+            known = ", ".join(sorted(host.callback_formats))
+            raise UsageError(f"There is no callback format {ask.format}; known are: {known}")
+        if ask.mode not in ("end", "stream"):
+            raise UsageError(f"A callback's mode is end or stream, not {ask.mode}.")
+        check_receiver(ask.url, ask.token, guard=host.app.guard())
 
     def go_on(self) -> None:
         """Go on with the jobs that an earlier process had not taken in whole."""

@@ -87,10 +87,11 @@ class Projects:
     def _opened(self, name: str) -> Host:
         app = self.root if name == DEFAULT else App(project_of(self.project, name), clock=self.root.clock)
         host = Host(app, key=self.key, leads=self._leads, own_workers=self._own_workers)
+        if self._formats is None:
+            self._formats = formats_of(self.root.declared.systems)
+        host.callback_formats = {"limner", *self._formats}
         host.start()
         if self._leads:
-            if self._formats is None:
-                self._formats = formats_of(self.root.declared.systems)
             outbox = Outbox(host, key=self.key, formats=self._formats)
             self._outboxes.append(outbox)
             host.followers.append(lambda: _tick(outbox, host))
