@@ -7,11 +7,12 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 import httpx
@@ -39,9 +40,17 @@ class AddressGuard:
 
     *allow_hosts* lists what else may be reached: host names (``localhost``), host and port (``localhost:8080``),
     addresses and networks (``10.0.0.0/8``). *file_roots* lists the folders whose files may be read; none by default.
+    *proxy* names, for an address, the proxy through which alone it can be reached; None means directly.
     """
 
-    def __init__(self, *, allow_hosts: Iterable[str] = (), file_roots: Iterable[str | Path] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        allow_hosts: Iterable[str] = (),
+        file_roots: Iterable[str | Path] = (),
+        proxy: Callable[[httpx.URL], str | None] | None = None,
+    ) -> None:
+        self.proxy = proxy
         self._names: set[tuple[str, int | None]] = set()
         self._networks: list[_Network] = []
         for entry in allow_hosts:
@@ -103,10 +112,13 @@ class AddressGuard:
         An HTTP client, to be shared between threads, that connects only to addresses that were checked.
 
         A name is resolved once for a connection, so it cannot lead elsewhere after the check; redirects pass the same
-        check. *total* limits a whole exchange, redirects and body included, however slowly it drips. Proxies of the
-        environment are not used: they would resolve names themselves.
+        check. *total* limits a whole exchange, redirects and body included, however slowly it drips. A proxy is used
+        only where the guard was given one: it resolves names itself, so of a name that has no address here only the
+        text can be checked.
         """
-        transport = _GuardedTransport(self, total=total)
+        transport: httpx.BaseTransport = _GuardedTransport(self, total=total)
+        if self.proxy is not None:
+            transport = _ProxiedTransport(self, proxy=self.proxy, direct=transport, total=total)
         timeout = httpx.Timeout(total.total_seconds(), connect=connect.total_seconds())
         return httpx.Client(
             transport=transport,
@@ -239,6 +251,80 @@ class _GuardedTransport(httpx.HTTPTransport):
         """Send one request; the first of a chain of redirects starts the time that all of them share."""
         self._ends.at = request.extensions.setdefault("limner.ends", time.monotonic() + self._total)
         return super().handle_request(request)
+
+
+class _ProxiedTransport(httpx.BaseTransport):
+    """Sends what a proxy is named for through that proxy, after the same check; the rest goes *direct*."""
+
+    def __init__(
+        self,
+        guard: AddressGuard,
+        *,
+        proxy: Callable[[httpx.URL], str | None],
+        direct: httpx.BaseTransport,
+        total: timedelta,
+    ) -> None:
+        self._guard = guard
+        self._proxy = proxy
+        self._direct = direct
+        self._total = total.total_seconds()
+        self._lock = threading.Lock()
+        self._through: dict[str, httpx.HTTPTransport] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request; each hop of a redirect is checked."""
+        proxy = self._proxy(request.url)
+        if proxy is None:
+            return self._direct.handle_request(request)
+        self._guard.check(str(request.url))
+        ends = request.extensions.setdefault("limner.ends", time.monotonic() + self._total)
+        left = ends - time.monotonic()
+        if left <= 0:
+            raise httpx.ReadTimeout("the whole exchange took too long", request=request)
+        limits = request.extensions.get("timeout", {})
+        request.extensions["timeout"] = {name: min(left, value or left) for name, value in limits.items()}
+        response = self._transport(proxy).handle_request(request)
+        if isinstance(response.stream, httpx.SyncByteStream):
+            response.stream = _EndingStream(response.stream, ends=ends)
+        return response
+
+    def close(self) -> None:
+        """Hang up."""
+        self._direct.close()
+        for transport in self._through.values():
+            transport.close()
+
+    def _transport(self, proxy: str) -> httpx.HTTPTransport:
+        with self._lock:
+            if proxy not in self._through:
+                self._through[proxy] = httpx.HTTPTransport(proxy=proxy)
+            return self._through[proxy]
+
+
+class _EndingStream(httpx.SyncByteStream):
+    """A body that ends with the exchange that it belongs to, however slowly it drips."""
+
+    def __init__(self, stream: httpx.SyncByteStream, *, ends: float) -> None:
+        self._stream = stream
+        self._ends = ends
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            if time.monotonic() > self._ends:
+                raise httpx.ReadTimeout("the whole exchange took too long")
+            yield chunk
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._stream.close()
+
+
+def environment_proxy(url: httpx.URL) -> str | None:
+    """The proxy that ``HTTPS_PROXY`` or ``HTTP_PROXY`` names for *url*, unless ``NO_PROXY`` lists its host."""
+    proxies = getproxies()
+    if proxy_bypass(url.host, proxies):
+        return None
+    return proxies.get(url.scheme) or proxies.get("all")
 
 
 class _GuardedBackend(httpcore.NetworkBackend):

@@ -7,12 +7,12 @@ from limner.artifacts.base import Artifacts
 from limner.errors import ConfigurationError
 
 
-def connect_artifacts(url: str, *, token: str | None = None, copies: Path | None = None) -> Artifacts:
+def connect_artifacts(url: str) -> Artifacts:
     """
     The artifacts behind *url*: a ``file:`` address or a path, or ``https:`` and ``http:`` for a far worker.
 
-    *token* and *copies*, a far worker's token and the folder of its copies, are of use to it alone; without them they
-    are ``LIMNER_TOKEN`` (or the file that ``LIMNER_TOKEN_FILE`` names) and a folder in the user's cache.
+    A far worker's token is ``LIMNER_TOKEN``, or stands in the file that ``LIMNER_TOKEN_FILE`` names; its copies lie in
+    the user's cache.
 
     Raises:
         ConfigurationError: no backend speaks this URL, or the folder cannot be used.
@@ -22,8 +22,8 @@ def connect_artifacts(url: str, *, token: str | None = None, copies: Path | None
         from limner.artifacts.http import HttpArtifacts
         from limner.server_client import ServerClient, token_from
 
-        folder = copies or Path("~/.cache/limner/artifacts").expanduser()
-        return HttpArtifacts(ServerClient(url, token=token_from(token)), folder=folder)
+        folder = Path("~/.cache/limner/artifacts").expanduser()
+        return HttpArtifacts(ServerClient(url, token=token_from(None)), folder=folder)
     if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
         raise ConfigurationError(
             f"No artifacts are kept at {url!r} (setting `artifacts`); use file:///folder, or the path of a folder."

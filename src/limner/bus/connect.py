@@ -4,12 +4,11 @@ from limner.bus.base import Bus
 from limner.errors import ConfigurationError
 
 
-def connect_bus(url: str, *, token: str | None = None, worker: str | None = None) -> Bus:
+def connect_bus(url: str) -> Bus:
     """
     The bus behind *url*: ``memory:``, or ``https:`` and ``http:`` for a far worker.
 
-    *token* and *worker*, a far worker's token and name, are of use to it alone; without them they are ``LIMNER_TOKEN``
-    (or the file that ``LIMNER_TOKEN_FILE`` names) and the name of this process.
+    A far worker's token is ``LIMNER_TOKEN``, or stands in the file that ``LIMNER_TOKEN_FILE`` names.
 
     Raises:
         ConfigurationError: no backend speaks this URL.
@@ -23,5 +22,5 @@ def connect_bus(url: str, *, token: str | None = None, worker: str | None = None
         from limner.bus.http import HttpBus
         from limner.server_client import ServerClient, token_from, worker_name
 
-        return HttpBus(ServerClient(url, token=token_from(token)), worker=worker or worker_name())
+        return HttpBus(ServerClient(url, token=token_from(None)), worker=worker_name())
     raise ConfigurationError(f"No bus speaks {scheme}: (setting `bus`); known are: memory:, https:, http:")

@@ -108,6 +108,10 @@ def _nothing(_: list[int]) -> None:
     return
 
 
+def _no_bound(_: str) -> int | None:
+    return None
+
+
 def _silence(_: Sequence[Told]) -> None:
     return
 
@@ -127,19 +131,21 @@ class HttpBus(Bus):
         *,
         worker: str,
         max_body_bytes: int = 10 * MEGABYTE,
+        max_bytes: int | None = None,
+        max_records: Callable[[str], int | None] = _no_bound,
         cancelled: Callable[[list[int]], None] = _nothing,
         told: Callable[[Sequence[Told]], None] = _silence,
     ) -> None:
         """
         Speak for *worker*.
 
+        A question for tasks asks for *max_records* of a topic at most, and for *max_bytes* as far as sizes are known.
         *cancelled* is called with tasks that nobody waits for any more, *told* with reasons why nothing is given.
         """
         self.worker = worker
         self.max_body_bytes = max_body_bytes
-        #: Records, and bytes as far as sizes are known, that one question for tasks asks for at most.
-        self.max_records: int | None = None
-        self.max_bytes: int | None = None
+        self._max_bytes = max_bytes
+        self._max_records = max_records
         self._client = client
         self._cancelled = cancelled
         self._told = told
@@ -182,8 +188,8 @@ class HttpBus(Bus):
             "worker_id": self.worker,
             "serves": [dict(zip(("stage", "implementation"), topic.split("/", 1), strict=True)) for topic in topics],
             "max_tasks": limit,
-            "max_records": self.max_records,
-            "max_bytes": self.max_bytes,
+            "max_records": min((most for t in topics if (most := self._max_records(t)) is not None), default=None),
+            "max_bytes": self._max_bytes,
             "wait_s": patience.total_seconds(),
         }
         answer = self._asked("tasks:take", asked, patience=patience + timedelta(seconds=30))
