@@ -140,6 +140,7 @@ class Collected(Struct, kw_only=True):
                 worker=answer.worker,
                 started=answer.started,
                 seconds=answer.seconds,
+                at=self.now,
                 ended=not left,
                 back=bool(left) and answer.last,
             )

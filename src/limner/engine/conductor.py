@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from limner.clock import Clock
 from limner.domain.assessment import Node
+from limner.domain.outputs import Artifact
 from limner.domain.tasks import Answer, Status
+from limner.domain.values import decode
 from limner.engine.answers import Collected
 from limner.engine.children import journal_children, plan_children
 from limner.engine.expansion import NO_CHILDREN, Expanded, expand
@@ -13,6 +15,7 @@ from limner.engine.marks import mark_touched
 from limner.engine.planner import Planner, fates_of_roots
 from limner.engine.receipts import redirected
 from limner.engine.scopes import Scope
+from limner.store.files import HeldArtifact
 from limner.store.store import Transaction
 
 
@@ -49,6 +52,7 @@ class Conductor:
         made = self._expand(tx, collected, scopes, nodes)
         tx.results.put(collected.rows)
         tx.results.confirm(collected.confirmed)
+        tx.held.add(_artifacts(collected, nodes), at=collected.now)
         tx.results.log_attempts(collected.attempts)
         tx.tasks.tally(collected.tallies)
         tx.tasks.plan(collected.new, now=collected.now)
@@ -120,3 +124,21 @@ class Conductor:
         for collection, keys in changed.items():
             if keys:
                 tx.journal.write(collection, sorted(keys), kind="results", at=collected.now)
+
+
+def _artifacts(collected: Collected, nodes: Mapping[int, Node]) -> list[HeldArtifact]:
+    """The files that the collected results name: from now on they are this store's to hand out."""
+    outputs = {
+        pk: [name for name, output in node.stage.outputs.items() if isinstance(output, Artifact)]
+        for pk, node in nodes.items()
+    }
+    found: dict[str, HeldArtifact] = {}
+    for row in collected.rows:
+        names = outputs[row[1]]
+        if not names or row[3] != Status.DONE:
+            continue
+        value = decode(row[9])
+        for reference in (value[name] for name in names if value.get(name) is not None):
+            held = HeldArtifact(sha256=reference["sha256"], size=reference["bytes"], kind=reference["kind"])
+            found[held.sha256] = held
+    return list(found.values())

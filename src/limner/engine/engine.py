@@ -90,7 +90,8 @@ class Engine:
         """The view of a pipeline with some choices, resolved again only when a node moved."""
         if state is None:
             state = tuple((node.pk, node.active, node.retired) for node in tx.nodes.all())
-        key = f"{name} {sorted(choices.items())}"
+        # The order of the choices may be the order of the steps.
+        key = f"{name} {list(choices.items())}"
         if key not in self._views or self._views[key][0] != state:
             view = resolve(tx, self.pipelines[name], choices=choices)
             self._views[key] = (state, view)

@@ -124,12 +124,15 @@ def resolve(tx: Transaction, pipeline: Pipeline, *, choices: Choices | None = No
     nodes: list[Node] = []
     last: dict[str, Node] = {}
     gates: list[Node] = []
+    #: Where the run of implementations that are listed together begins.
+    begun = 0
     for at, (stage, way) in enumerate(steps):
         nodes.append(_resolve_node(tx, stock, stage, way, last=last, gates=gates))
         if at + 1 == len(steps) or steps[at + 1][0] is not stage:
             # Several implementations listed together do not read one another.
             last[stage.name] = nodes[-1]
-            gates += [nodes[-1]] if stage.gate else []
+            gates += nodes[begun:] if stage.gate else []
+            begun = at + 1
     others = {node.pk for node in stored.values()} - {node.pk for node in nodes}
     return View(
         pipeline=pipeline, nodes=tuple(nodes), collections=collections, choices=chosen, others=frozenset(others)
