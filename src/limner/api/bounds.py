@@ -13,8 +13,10 @@ from limner.errors import LimnerError
 _log = structlog.get_logger(__name__)
 #: Bodies that are read a piece at a time, into a file, and so are not bounded as a whole.
 STREAMED = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
-#: Requests that come too often to be worth a line each.
-_QUIET = ("/healthz", "/readyz", "/metrics")
+#: Requests that come too often to be worth a line each, unless they are refused or take long, in seconds.
+_QUIET = ("/healthz", "/readyz", "/metrics", "/api/v1/tasks:take", "/api/v1/workers:heartbeat")
+_HOT = "/v2/models/"
+_SLOW = 1.0
 
 
 class Bounds:
@@ -44,9 +46,16 @@ class Bounds:
             told = "Something broke while this was answered; what is stored is unharmed. The server's log says more."
             await said.instead(problem(500, told), scope, receive)
         finally:
-            if scope["path"] not in _QUIET:
-                took = round((time.monotonic() - began) * 1000, 1)
-                _log.info("request", method=scope["method"], path=scope["path"], status=said.status, ms=took)
+            self._note(scope, said, took=time.monotonic() - began)
+
+    def _note(self, scope: Scope, said: "_Said", *, took: float) -> None:
+        """A line of the log: method, path, status and time, never a query, a header or a body."""
+        often = scope["path"] in _QUIET or scope["path"].startswith(_HOT)
+        if often and (said.status or 500) < 400 and took < _SLOW:
+            return
+        _log.info(
+            "request", method=scope["method"], path=scope["path"], status=said.status, ms=round(took * 1000, 1)
+        )
 
     def _free(self, scope: Scope) -> bool:
         kind = _header(scope, b"content-type").partition(";")[0].strip().lower()

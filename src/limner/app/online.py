@@ -22,7 +22,7 @@ from limner.domain.values import at_path, decode, encode
 from limner.domain.versions import Version
 from limner.engine.dispatcher import runtime_of
 from limner.engine.views import View
-from limner.errors import AddressRefused, NotFound, UsageError
+from limner.errors import AddressRefused, LimnerError, NotFound, UsageError
 from limner.store.store import Transaction
 from limner.worker.cache import Hold
 from limner.worker.calls import Load, Runner
@@ -36,6 +36,8 @@ from limner.worker.own_folder import OwnFolder
 Input: TypeAlias = "bytes | FileBytes | FileRef"
 #: Seconds for which a stage's active version is taken as known.
 _FRESH = 1.0
+#: Seconds for which it is taken as known until somebody has looked again.
+_STALE = 10.0
 #: Seconds after which an inferrer of a version that is not served any more is let go.
 _LEFT = 60.0
 _NOTHING = b"\xc0"
@@ -74,6 +76,7 @@ class Online:
         self._parts = parts
         self._window = window
         self._lock = threading.RLock()
+        self._looking = threading.Lock()
         self._targets: dict[tuple[str, str | None], tuple[float, Target]] = {}
         self._collectors: dict[tuple[str, str], Collector] = {}
         self._fetcher: Fetcher | None = None
@@ -102,19 +105,41 @@ class Online:
             UsageError: several pipelines have it, or it gathers.
             ConfigurationError: its inferrer or its model is not there.
         """
-        known = self.known(address, version)
-        if known is not None:
-            return known
+        known = self._targets.get((address, version))
+        if known is not None and time.monotonic() < known[0]:
+            return known[1]
         with self._lock:
-            found = self._found(address, version)
-            self._targets[address, version] = (time.monotonic() + _FRESH, found)
-            self._let_go(found)
-        return found
+            known = self._targets.get((address, version))
+            if known is None or time.monotonic() >= known[0]:
+                known = (time.monotonic() + _FRESH, self._found(address, version))
+                self._targets[address, version] = known
+                self._let_go(known[1])
+        return known[1]
 
     def known(self, address: str, version: str | None) -> Target | None:
-        """What :meth:`target` found a moment ago; None where it would have to look into the store."""
+        """
+        What :meth:`target` found not long ago; None where it would have to look into the store.
+
+        Where that was more than a moment ago it is looked again, in the background: nobody waits for that.
+        """
         known = self._targets.get((address, version))
-        return known[1] if known is not None and time.monotonic() < known[0] else None
+        if known is None:
+            return None
+        late = time.monotonic() - known[0]
+        if late > _STALE:
+            return None
+        if late > 0 and self._looking.acquire(blocking=False):
+            threading.Thread(target=self._look_again, args=(address, version), daemon=True).start()
+        return known[1]
+
+    def _look_again(self, address: str, version: str | None) -> None:
+        try:
+            self.target(address, version=version)
+        except LimnerError:
+            # Whoever asks next is told.
+            self._targets.pop((address, version), None)
+        finally:
+            self._looking.release()
 
     def allow(self, rows: Sequence[Mapping[str, Input]]) -> None:
         """
