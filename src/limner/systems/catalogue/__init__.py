@@ -31,4 +31,5 @@ system = System(
     models={"features": f"{_HOME}:data/features.onnx"},
     demo=f"{_HOME}.demo:demo",
     template=f"{_HOME}:template",
+    routes=f"{_HOME}.routes:routes",
 )
