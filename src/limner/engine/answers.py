@@ -10,7 +10,7 @@ from limner.domain.pipelines import StageKind
 from limner.domain.retry import final
 from limner.domain.tasks import Answer, Outcome, Status
 from limner.store.results import FailedAttempt, ResultRow, encode_failure
-from limner.store.tasks import NewTask, StoredTask, Tally
+from limner.store.tasks import NewTask, StoredTask, Tally, TaskState
 
 #: What ends an attempt of a whole call; only a record that was alone in it is charged.
 _DEADLY = (FailureCode.WORKER_LOST, FailureCode.STAGE_TIMEOUT, FailureCode.OUT_OF_MEMORY)
@@ -142,7 +142,8 @@ class Collected(Struct, kw_only=True):
                 seconds=answer.seconds,
                 at=self.now,
                 ended=not left,
-                back=bool(left) and answer.last,
+                # One that was not sent again yet is not in anybody's hands either.
+                back=bool(left) and (answer.last or task.state == TaskState.READY),
             )
         )
         if task.job is not None:
