@@ -122,8 +122,9 @@ class Engine:
         with self._given_back_unless_committed(deliveries), self.store.transaction() as tx:
             scopes = self.scopes(tx)
             self._commit(tx, scopes, [decode_from_worker(delivery.body) for delivery in deliveries])
-            ended = self.desk.end(tx, scopes)
             envelopes = self._dispatcher.dispatch(tx, scopes)
+            # After the dispatch, which may find that nothing is left of a task.
+            ended = self.desk.end(tx, scopes)
         self._bus.acknowledge(deliveries)
         self._publish(envelopes)
         return bool(deliveries or envelopes or ended)
@@ -139,9 +140,9 @@ class Engine:
             scopes = self.scopes(tx)
             before = [stand_before(tx, answer) for answer in answers]
             self._commit(tx, scopes, messages)
-            self.desk.end(tx, scopes)
             receipts = receipts_after(tx, answers, before)
             envelopes = self._dispatcher.dispatch(tx, scopes)
+            self.desk.end(tx, scopes)
         self._publish(envelopes)
         return receipts
 
