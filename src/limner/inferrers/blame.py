@@ -12,15 +12,15 @@ _SAYABLE = frozenset(
     code
     for code in FailureCode
     if code.startswith(("SOURCE_", "OUTPUT_")) or code in ("DECODE_FAILED", "INPUT_INVALID")
-) | {FailureCode.MODEL_ERROR}
+) | {FailureCode.MODEL_ERROR, FailureCode.MODEL_UNAVAILABLE}
 
 
 def failure_of(error: BaseException, *, files: Iterable[tuple[Path, FileRead]] = ()) -> Failure:
     """
     The failure that *error* makes of its record.
 
-    A FailedRecord keeps its own; an error with an attribute ``code`` that is a failure code says it, with ``reason``;
-    what Pillow raises for one of *files*, which the inferrer opened itself, is told by that file's bytes; anything
+    A FailedRecord keeps its own; an error with an attribute ``code`` that is a failure code says it, with ``reason``
+    and ``retry_after`` (seconds that a service asked us to wait); what Pillow raises for one of *files*, which the inferrer opened itself, is told by that file's bytes; anything
     else is MODEL_ERROR with the error's type and words.
     """
     if isinstance(error, FailedRecord):
@@ -45,7 +45,13 @@ def _said_by(error: BaseException) -> Failure | None:
     if not isinstance(code, str) or code not in _SAYABLE:
         return None
     message = str(error)[:_LONGEST] or type(error).__name__
-    return Failure(code=FailureCode(code), message=message, reason=reason if isinstance(reason, str) else None)
+    after = getattr(error, "retry_after", None)
+    return Failure(
+        code=FailureCode(code),
+        message=message,
+        reason=reason if isinstance(reason, str) else None,
+        retry_after=float(after) if isinstance(after, int | float) else None,
+    )
 
 
 def _blamed_on(error: BaseException, *, path: Path, read: FileRead) -> Failure | None:

@@ -22,7 +22,8 @@ def load_inferrer(
     The inferrer that *runtime* names, loaded: ``package.module:Name``, ``onnx``, ``http`` or ``given``.
 
     *device* is the worker's own, for stages whose parameters name none; it is no part of the version. *client* is
-    what `http` asks with, so that the caller decides which addresses may be called.
+    what `http`, and a class that takes a ``client``, asks with, so that the caller decides which addresses may be
+    called.
 
     Raises:
         InferrerBroken: it cannot be loaded; the sentence says what it lacks.
@@ -44,7 +45,21 @@ def load_inferrer(
         return OnnxInferrer(runtime, model_path=model_path, device=device)
     from limner.inferrers.python import PythonInferrer
 
-    return PythonInferrer(runtime, model_path=model_path, device=device)
+    return PythonInferrer(runtime, model_path=model_path, device=device, client=client)
+
+
+def asks_over_http(infer: str) -> bool:
+    """
+    Whether *infer* is to be given a client: `http`, and a class or function that takes a ``client``.
+
+    Raises:
+        InferrerBroken: there is no such target.
+    """
+    if infer in ("given", "http", "onnx"):
+        return infer == "http"
+    from limner.inferrers.python import takes_client
+
+    return takes_client(infer)
 
 
 def describe(

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from limner.domain.tasks import Runtime
 from limner.domain.values import Value
@@ -14,18 +15,29 @@ from limner.inferrers.annotations import Asked, asked_by
 from limner.inferrers.base import Inferrer, OutputsMiscounted, Want
 from limner.inferrers.sources import describe_target, load_target, source_file
 
+if TYPE_CHECKING:
+    # Half of the time in which a process starts; few inferrers ask over HTTP.
+    import httpx
+
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 class PythonInferrer(Inferrer):
     """A user's class or function, called with the inputs by name."""
 
-    def __init__(self, runtime: Runtime, *, model_path: Path | None, device: str | None = None) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        model_path: Path | None,
+        device: str | None = None,
+        client: "httpx.Client | None" = None,
+    ) -> None:
         """
         Import the target and, where it is a class, make one object of it.
 
-        A constructor (or function) is handed the parameters by name, and of ``model`` (a path), ``manifest`` and
-        ``device`` those that it names.
+        A constructor (or function) is handed the parameters by name, and of ``model`` (a path), ``manifest``,
+        ``device`` and ``client`` (an HTTP client that calls allowed addresses only) those that it names.
 
         Raises:
             InferrerBroken: it cannot be loaded, or does not take what the stage gives it.
@@ -38,6 +50,7 @@ class PythonInferrer(Inferrer):
             "model": model_path,
             "manifest": dict(runtime.model.manifest) if runtime.model else None,
             "device": device,
+            "client": client,
         }
         arguments = arguments_of(runtime.infer, self._target, params=runtime.params, offered=offered)
         self._object: object = None
@@ -94,6 +107,16 @@ class PythonInferrer(Inferrer):
             raise
         except Exception as error:  # noqa: BLE001  whatever a user's code raises fails its record and no other
             return error
+
+
+def takes_client(infer: str) -> bool:
+    """
+    Whether *infer* names a parameter ``client``.
+
+    Raises:
+        InferrerBroken: it cannot be imported, or is no inferrer.
+    """
+    return "client" in _parameters(infer, load_target(infer))
 
 
 def arguments_of(

@@ -121,9 +121,10 @@ def load_host(load: Load, *, scratch: Path) -> "Host":
         InferrerBroken: it cannot be loaded.
         MissingExtra: it needs a part that is not installed.
     """
+    from limner.inferrers.connect import asks_over_http
     from limner.inferrers.host import Host
 
-    client = _client(load) if load.runtime.infer == "http" else None
+    client = _client(load) if asks_over_http(load.runtime.infer) else None
     model_path = Path(load.model_path) if load.model_path else None
     return Host(
         load.runtime,
