@@ -5,16 +5,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import httpx
 import uvicorn
-from fastapi import FastAPI
 
-from limner.api import problems, work
-from limner.api.auth import Auth
+from limner.api.app import create
 from limner.app.hosting import Host
 from limner.app.projects import Projects
 from limner.app.submitting import Submission
@@ -81,13 +80,13 @@ class Server:
         (folder / "inferrers.py").write_text(inferrers)
         (folder / "limner.toml").write_text(settings)
         self.port = port or free_port()
+        self._batches = count(1)
+        self._client = httpx.Client(timeout=60, limits=httpx.Limits(max_connections=None))
         self.url = f"http://127.0.0.1:{self.port}"
         self.projects = Projects(load_project(folder, environment={}), own_workers=own_workers)
-        app = FastAPI()
-        problems.install(app)
-        app.state.auth = Auth(self.projects, online=lambda host: None)  # type: ignore[arg-type,return-value]  # not asked here
-        app.include_router(work.router(self.projects))
-        config = uvicorn.Config(app, host="127.0.0.1", port=self.port, log_level="error", lifespan="off")
+        config = uvicorn.Config(
+            create(self.projects), host="127.0.0.1", port=self.port, log_level="error", timeout_graceful_shutdown=1
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="server", daemon=True)
 
@@ -101,9 +100,9 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.should_exit = True
-        self._server.force_exit = True
         self._thread.join(10)
         self.projects.stop(timedelta(seconds=5))
+        self._client.close()
 
     @property
     def host(self) -> Host:
@@ -117,12 +116,12 @@ class Server:
     def post(self, path: str, body: object, *, token: str | None = None, **headers: str) -> httpx.Response:
         """What a plain client is answered to JSON."""
         said = dict(headers) | ({"Authorization": f"Bearer {token}"} if token else {})
-        return httpx.post(f"{self.url}/api/v1/{path}", json=body, headers=said, timeout=60)
+        return self._client.post(f"{self.url}/api/v1/{path}", json=body, headers=said)
 
     def get(self, path: str, *, token: str | None = None, **headers: str) -> httpx.Response:
         """What a plain client is answered."""
         said = dict(headers) | ({"Authorization": f"Bearer {token}"} if token else {})
-        return httpx.get(f"{self.url}/api/v1/{path}", headers=said, timeout=60)
+        return self._client.get(f"{self.url}/api/v1/{path}", headers=said)
 
     def submit(
         self,
@@ -132,8 +131,9 @@ class Server:
         collection: str = "things",
         choices: Mapping[str, Sequence[str]] | None = None,
     ) -> Job:
-        """A job over new records, called r0, r1, …"""
-        rows = [RecordIn(collection=collection, id=f"r{at}", fields=dict(one)) for at, one in enumerate(fields)]
+        """A job over records that are new with each call."""
+        batch = next(self._batches)
+        rows = [RecordIn(collection=collection, id=f"{batch}-r{at}", fields=dict(one)) for at, one in enumerate(fields)]
         return self.host.submit(Submission(pipeline=pipeline, rows=rows, choices=choices or {}))
 
     def job(self, job: Job) -> Job:
@@ -151,23 +151,14 @@ class Server:
         until(lambda: self.job(job).state.ended, within=within)
         return self.job(job).state.value
 
-    def values(self, stage: str, *, pipeline: str = "far", collection: str = "things") -> dict[str, Value]:
-        """What a stage says of each record, by id."""
+    def values(self, job: Job, *, stage: str = "double", implementation: str = "default") -> dict[str, Value]:
+        """What a stage says of each record of a job: ``r0``, ``r1``, …"""
         with self.host.store.reading() as tx:
-            held = tx.records.find_collection(collection) or 0
-            keys = tx.records.page(held, after=0, limit=100_000)
+            keys = sorted(key for page in tx.ledger.pages(job.id) for key in page)
             records = tx.records.load(keys)
             found: dict[str, Value] = {}
-            for node in tx.nodes.of(pipeline):
-                if node.stage == stage and node.active is not None:
+            for node in tx.nodes.of(job.pipeline):
+                if (node.stage, node.implementation) == (stage, implementation) and node.active is not None:
                     values = tx.results.values(keys, node=node.pk, version=node.active)
-                    found |= {records[key].id: decode(value) for key, value in values.items()}
+                    found |= {records[key].id.partition("-")[2]: decode(value) for key, value in values.items()}
         return found
-
-
-HELLO = {
-    "worker_id": "w1",
-    "hostname": "node7",
-    "serves": [{"stage": "double", "implementation": "default", "version": {"code": "1"}}],
-}
-SERVES = [{"stage": "double", "implementation": "default"}]

@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, Response
 
 from limner.api.auth import Caller, needs
+from limner.api.problems import Refused
 from limner.app.hosting import Host
 from limner.app.projects import Projects
 from limner.artifacts.base import checked
@@ -17,6 +18,8 @@ from limner.errors import ArtifactMissing, Forbidden, Unauthorized
 from limner.store.files import HeldArtifact
 
 Sha256 = Annotated[str, InPath(pattern="^[0-9a-f]{64}$", description="SHA-256 of the bytes, in hexadecimal.")]
+#: Bytes of one artifact at most.
+_MOST = 20_000_000_000
 #: Bytes by their digest never change.
 _HEADERS = {
     "cache-control": "private, max-age=31536000, immutable",
@@ -77,6 +80,8 @@ def router(projects: Projects) -> APIRouter:
             size = 0
             async for chunk in request.stream():
                 size += len(chunk)
+                if size > _MOST:
+                    raise Refused(413, f"An artifact has at most {_MOST} bytes.")
                 await run_in_threadpool(file.write, chunk)
             file.flush()
             kind = request.headers.get("content-type", "").partition(";")[0].strip()

@@ -196,7 +196,7 @@ async def _take(
         gone = await request.is_disconnected()
         if gone and taken.tasks:
             await run_in_threadpool(desk.put_back, ask.worker_id, taken)
-        if taken.tasks or gone or left <= _LOOK:
+        if taken.tasks or gone or time.monotonic() >= ends:
             return taken, told
 
 
