@@ -60,6 +60,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     per_host: int = 8
     #: Requests to one host a second; 0 means no limit.
     per_host_rate: float = 0.0
+    #: Seconds to connect to a host, and for a whole fetch, redirects and body included.
+    connect_timeout: float = 5.0
+    fetch_timeout: float = 30.0
     #: Pipelines of the project: name and ``file.py:variable``.
     pipelines: dict[str, str] = field(default_factory=dict)
     #: What systems are told, by name; each says in its own documents what it takes.
@@ -185,6 +188,7 @@ def _check(settings: Settings) -> None:
         "`max_growth_mb` is 0 or more": settings.max_growth_mb < 0,
         "`in_flight` is 1 or more": settings.in_flight < 1,
         "`lease` is at least one second": settings.lease < 1,
+        "`connect_timeout` and `fetch_timeout` are above 0": min(settings.connect_timeout, settings.fetch_timeout) <= 0,
         "`per_host` is 1 or more": settings.per_host < 1,
         "`incomplete` is show or hide": settings.incomplete not in ("show", "hide"),
         "`secret_key` has at least 32 characters": 0 < len(settings.secret_key) < 32,

@@ -27,7 +27,7 @@ from limner.domain.records import Shape
 from limner.domain.tasks import Runtime
 from limner.domain.values import Value
 from limner.engine.engine import Engine
-from limner.engine.views import View
+from limner.engine.views import View, resolve
 from limner.errors import ConfigurationError, NotFound
 from limner.models.registry import Registry
 from limner.search.base import SearchIndex
@@ -53,6 +53,7 @@ class Parts:
         self.settings = project.settings
         self.clock = clock or SystemClock()
         self.declared = Declared(project)
+        self._views: tuple[object, list[View]] = (None, [])
 
     @cached_property
     def store(self) -> Store:
@@ -160,6 +161,8 @@ class Parts:
             resolvers=self.resolvers(),
             at_once=self.settings.per_host,
             rate=self.settings.per_host_rate or None,
+            connect=timedelta(seconds=self.settings.connect_timeout),
+            total=timedelta(seconds=self.settings.fetch_timeout),
             max_bytes_in_flight=self.settings.max_bytes_in_flight,
         )
 
@@ -248,9 +251,17 @@ class Parts:
                         self.registry.add(name, file, origin={"shipped with": f"limner.systems.{system.name}"})
 
     def views(self, tx: Transaction) -> list[View]:
-        """The default views of every pipeline that was run here."""
-        names = {node.pipeline for node in tx.nodes.all()} & set(self.declared.pipelines)
-        return [self.engine(name).view(tx, name, {}) for name in sorted(names)]
+        """The default views of every pipeline that was run here, resolved again only when a node moved."""
+        stored = tx.nodes.all()
+        state = tuple((node.pk, node.active, node.retired) for node in stored)
+        before, views = self._views
+        if before != state:
+            names = sorted({node.pipeline for node in stored} & set(self.declared.pipelines))
+            # Whoever only looks makes nothing: what was never run has no values either.
+            views = [resolve(tx, self.declared.pipelines[name], create=False) for name in names]
+            if all(all(view.collections.values()) for view in views):
+                self._views = (state, views)
+        return views
 
     def open_indexes(self, pipeline: str) -> dict[Indexed, SearchIndex]:
         """The indexes of a pipeline by the collection they are of; the caller closes them."""

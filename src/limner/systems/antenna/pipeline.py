@@ -8,6 +8,7 @@ from limner import (
     Implementation,
     Number,
     Pipeline,
+    RetryPolicy,
     Stage,
     Text,
     Vector,
@@ -15,6 +16,7 @@ from limner import (
     optional,
     where,
 )
+from limner.domain.failures import FailureCode
 
 _HOME = "limner.systems.antenna"
 _BYTES = 100_000_000
@@ -25,6 +27,19 @@ _its_picture = file("parent.image_url", upright=False, max_bytes=_BYTES, absent=
 
 # A detector that is told the boxes has nothing to do.
 _GIVEN = "boxes were given"
+
+# What may be a fault of the transfer is tried once more, what may pass three times, and what is wrong never.
+_retry = RetryPolicy(
+    attempts={
+        FailureCode.SOURCE_TIMEOUT: 3,
+        FailureCode.SOURCE_UNAVAILABLE: 3,
+        FailureCode.SOURCE_TRUNCATED: 2,
+        FailureCode.MODEL_UNAVAILABLE: 3,
+        FailureCode.OUT_OF_MEMORY: 2,
+        FailureCode.STAGE_TIMEOUT: 3,
+        FailureCode.WORKER_LOST: 3,
+    }
+)
 
 _header = Stage(
     "header",
@@ -37,6 +52,7 @@ _header = Stage(
         "taken_at": Text(optional=True),
     },
     required=False,
+    retry=_retry,
     batch=16,
     timeout=timedelta(seconds=30),
 )
@@ -57,6 +73,7 @@ _detect = Stage(
             when=(where("detections", "exists", reason="no boxes were given"),),
         ),
     },
+    retry=_retry,
     batch=8,
     task_size=32,
     timeout=timedelta(minutes=2),
@@ -68,6 +85,7 @@ _crop = Stage(
     reads={"image": _its_picture, "box": "box"},
     outputs={"crop": Artifact(kind="image/jpeg")},
     implementations={"crop": Implementation(infer=f"{_HOME}.crop:Crop")},
+    retry=_retry,
     batch=64,
 )
 
@@ -80,6 +98,7 @@ _classify = Stage(
         "size-shape": Implementation(infer=f"{_HOME}.size_shape:SizeShape"),
         "onnx-classifier": Implementation(infer=f"{_HOME}.onnx_classifier:OnnxClassifier", model="classifier@champion"),
     },
+    retry=_retry,
     batch=20,
     task_size=128,
     timeout=timedelta(minutes=2),
@@ -94,6 +113,7 @@ _features = Stage(
         "colour-histogram": Implementation(infer=f"{_HOME}.colour_histogram:ColourHistogram"),
         "onnx-features": Implementation(infer=f"{_HOME}.onnx_features:OnnxFeatures", model="features@champion"),
     },
+    retry=_retry,
     batch=20,
     task_size=128,
     timeout=timedelta(minutes=2),
@@ -108,6 +128,7 @@ _condition = Stage(
         "not-debris": Implementation(infer=f"{_HOME}.label_rule:LabelRule", params={"refuse": ["debris"]}),
         "large-only": Implementation(infer=f"{_HOME}.label_rule:LabelRule", params={"accept": ["large"]}),
     },
+    retry=_retry,
     batch=500,
     isolation="thread",
 )
@@ -121,6 +142,7 @@ _frame = Stage(
     reads={"ids": "record.id", "boxes": "box", "vectors": optional("features.vector")},
     outputs={"detections": Anything()},
     required=False,
+    retry=_retry,
     batch=100,
     isolation="thread",
 )
@@ -144,6 +166,7 @@ _track = Stage(
     outputs={"tracks": Anything(), "missing_frames": Anything()},
     implementations={"tracker": Implementation(infer=f"{_HOME}.event:EventTracker")},
     required=False,
+    retry=_retry,
     batch=4,
     timeout=timedelta(minutes=5),
 )
