@@ -123,6 +123,16 @@ class Server:
         said = dict(headers) | ({"Authorization": f"Bearer {token}"} if token else {})
         return self._client.get(f"{self.url}/api/v1/{path}", headers=said)
 
+    def head(self, path: str, *, token: str | None = None) -> httpx.Response:
+        """What a plain client is answered, without the body."""
+        said = {"Authorization": f"Bearer {token}"} if token else {}
+        return self._client.head(f"{self.url}/api/v1/{path}", headers=said)
+
+    def put(self, path: str, data: bytes, *, token: str | None = None) -> httpx.Response:
+        """What a plain client is answered to bytes."""
+        said = {"Authorization": f"Bearer {token}"} if token else {}
+        return self._client.put(f"{self.url}/api/v1/{path}", content=data, headers=said)
+
     def submit(
         self,
         fields: Sequence[Mapping[str, Value]],
