@@ -1,6 +1,6 @@
 """The HTTP application: every router on one FastAPI, with the two hot routes in front of it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -117,20 +117,23 @@ def _facades(projects: Projects) -> list[APIRouter]:
         # A system whose pipeline the project declares under its own name is in use.
         own = set(declared.own or declared.pipelines)
         named = [s.name for s in declared.systems.values() if s.routes and own & {p.name for p in s.pipelines}]
-    found = []
-    for name in named:
-        system = declared.systems.get(name)
-        if system is None or system.routes is None:
-            known = ", ".join(s.name for s in declared.systems.values() if s.routes) or "none"
-            raise ConfigurationError(f"The setting `facades` names {name}, which brings no routes; known are: {known}")
-        make = load_target(system.routes)
-        if not callable(make):
-            raise ConfigurationError(f"{system.routes} is no function.")
-        router = make(projects, needs)
-        if not isinstance(router, APIRouter):
-            raise ConfigurationError(f"{system.routes} makes no APIRouter.")
-        found.append(router)
-    return found
+    systems = declared.systems.values()
+    known = {system.name: system.routes for system in systems if system.routes}
+    known |= {name: target for system in systems for name, target in system.more_routes.items()}
+    return [_facade(name, known, projects) for name in named]
+
+
+def _facade(name: str, known: Mapping[str, str], projects: Projects) -> APIRouter:
+    if name not in known:
+        names = ", ".join(known) or "none"
+        raise ConfigurationError(f"The setting `facades` names {name}, which brings no routes; known are: {names}")
+    make = load_target(known[name])
+    if not callable(make):
+        raise ConfigurationError(f"{known[name]} is no function.")
+    router = make(projects, needs)
+    if not isinstance(router, APIRouter):
+        raise ConfigurationError(f"{known[name]} makes no APIRouter.")
+    return router
 
 
 def _unbounded(scope: Scope) -> bool:

@@ -49,3 +49,5 @@ class System(Struct, frozen=True, kw_only=True):
     #: ``package.module:function`` with ``function(projects, needs) -> fastapi.APIRouter``: routes that its own clients
     #: already speak, mounted where the setting `facades` names the system.
     routes: str | None = None
+    #: More of such functions, by the name under which ``facades`` asks for each; never mounted unasked.
+    more_routes: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Your inferrers: plain Python that imports nothing of limner."""
