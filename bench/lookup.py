@@ -1,0 +1,104 @@
+"""Work D: one of many stored results by its key over HTTP, and thousands of keys in one call."""
+
+import argparse
+import json
+import random
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from http_load import loaded, request
+from measuring import project, stopwatch, tell, write_lines
+from processes import call, free_port, listening, serving
+
+HERE = Path(__file__).resolve().parent
+PIPELINE = """
+from limner import Pipeline, Stage
+
+pipeline = Pipeline("tiny", collection="things", stages=[
+    Stage("double", infer="work:double", reads={"n": "n"}, batch=512),
+])
+"""
+INFERRERS = 'version = "1"\n\n\ndef double(n: list[int]) -> list[dict]:\n    return [{"x": 2 * one} for one in n]\n'
+#: Keys in one call.
+MANY = 5_000
+
+
+def _measured(url: str, *, size: int, seconds: float, clients: int, one: str, many: str) -> dict[str, float]:
+    """One at a time from *clients* connections; then many in one call, the best of a few."""
+    rng = random.Random(1)
+    asked = [request("GET", f"{url}{one.format(id=f'r{rng.randrange(size)}')}") for _ in range(5_000)]
+    loaded(url, lambda number: asked[number % len(asked)], clients=clients, seconds=min(1.0, seconds))
+    load = loaded(url, lambda number: asked[number % len(asked)], clients=clients, seconds=seconds)
+    assert not load.refused, load.last
+    assert "double" in json.loads(load.last)["values"]
+    took = []
+    for _ in range(5):
+        ids = [f"r{number}" for number in rng.sample(range(size), min(MANY, size))]
+        with stopwatch() as watch:
+            answer = call(url + many, {"ids": ids})
+        assert [(item["id"], item["values"]["double"]["x"]) for item in answer["items"]] == [
+            (identity, 2 * int(identity[1:])) for identity in ids
+        ]
+        took.append(len(ids) / watch.seconds)
+    return {**load.figures(), "bulk_ids_per_s": max(took)}
+
+
+def limner(size: int, *, seconds: float, clients: int) -> dict[str, float]:
+    """`limner serve` over a store that a run has filled."""
+    import limner as product
+
+    with project({"pipeline.py": PIPELINE, "work.py": INFERRERS}) as folder:
+        source = write_lines(folder / "in.jsonl", size)
+        with product.open(folder) as app:
+            assert app.run("tiny", source).done == size
+        with serving(folder, "--workers", "0") as server:
+            way = "/api/v1/collections/things/records"
+            found = _measured(
+                server.url, size=size, seconds=seconds, clients=clients, one=f"{way}/{{id}}", many=f"{way}:lookup"
+            )
+            return {**found, "server_mb": server.peak_mb()}
+
+
+def _other(app: str, *interface: str) -> Callable[..., dict[str, float]]:
+    """A server of `peers/lookup_apps.py` over one table of SQLite."""
+
+    def measure(size: int, *, seconds: float, clients: int) -> dict[str, float]:
+        with project({}) as folder:
+            with sqlite3.connect(folder / "results.db") as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("CREATE TABLE results (id TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID")
+                rows = ((f"r{n}", json.dumps({"x": 2 * n})) for n in range(size))
+                connection.executemany("INSERT INTO results VALUES (?, ?)", rows)
+            connection.close()
+            port = free_port()
+            command = [sys.executable, "-m", "uvicorn", f"peers.lookup_apps:{app}", "--app-dir", str(HERE)]
+            command += ["--port", str(port), "--log-level", "error", "--no-access-log", *interface]
+            with listening(command, port=port, folder=folder, ready="/results/r0") as server:
+                return _measured(
+                    server.url, size=size, seconds=seconds, clients=clients, one="/results/{id}", many="/lookup"
+                )
+
+    return measure
+
+
+def main() -> None:
+    """Measure one of them."""
+    ways: dict[str, Callable[..., dict[str, float]]] = {
+        "limner": limner,
+        "fastapi": _other("fastapi"),
+        "limit": _other("bare"),
+    }
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--who", choices=ways, default="limner")
+    parser.add_argument("--records", type=int, default=100_000)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--clients", type=int, default=32)
+    asked = parser.parse_args()
+    figures = ways[asked.who](asked.records, seconds=asked.seconds, clients=asked.clients)
+    tell(work="D", who=asked.who, size=asked.records, clients=asked.clients, **figures)
+
+
+if __name__ == "__main__":
+    main()
