@@ -8,12 +8,15 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from limner.api.answers import answer
 from limner.api.auth import Auth, address_of
 from limner.api.inference import inferred
+from limner.api.lookups import LookUps
 from limner.app.projects import Projects
 
 Handler: TypeAlias = Callable[[Auth, Scope, Receive, Send], Awaitable[None]]
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+_RECORD = re.compile(r"/api/v1/collections/([^/]+)/records/(.+)", re.DOTALL)
 
 
 class Hot:
@@ -21,6 +24,7 @@ class Hot:
 
     def __init__(self, projects: Projects) -> None:
         self._projects = projects
+        self._lookups: dict[str, LookUps] = {}
 
     def handler(self, scope: Scope) -> Handler | None:
         """What answers a request, if it is for a hot route."""
@@ -28,7 +32,21 @@ class Hot:
             match = _INFER.fullmatch(scope["path"])
             if match is not None:
                 return _infer(match[1], match[2])
+        elif scope["method"] == "GET" and not scope["query_string"] and scope["path"].startswith("/api/v1/coll"):
+            match = _RECORD.fullmatch(scope["path"])
+            if match is not None:
+                return self._record(match[1], match[2])
         return None
+
+    def _record(self, collection: str, identity: str) -> Handler:
+        async def handle(auth: Auth, scope: Scope, receive: Receive, send: Send) -> None:
+            caller = auth.caller(Headers(scope=scope), scope="read", address=address_of(scope))
+            host = caller.host
+            lookups = self._lookups.get(host.name) or self._lookups.setdefault(host.name, LookUps(host.app))
+            found = await lookups.find(collection, identity)
+            await answer(found)(scope, receive, send)
+
+        return handle
 
 
 def _infer(stage: str, version: str | None) -> Handler:

@@ -15,6 +15,7 @@ from limner.api.problems import Refused
 from limner.api.record_lines import RowAside, lines_of, spooled, submission
 from limner.api.schemas import LookupBody, model_of, page_of
 from limner.app.looking import find_record, rows_at
+from limner.app.lookups import records_named
 from limner.app.record_view import RecordView, record_at, record_of_version, rows_where
 from limner.app.submitting import Submission
 from limner.domain.pipelines import Pipeline
@@ -172,16 +173,9 @@ def _all(caller: Caller, collection: str, where: Sequence[str], after: int) -> I
 def lookup(collection: Collection, body: LookupBody, caller: Annotated[Caller, Depends(needs("read"))]) -> Response:
     """The records among *ids* that are stored, in the order asked for."""
     app = caller.host.app
-    with app.store.transaction() as tx:
-        key = tx.records.find_collection(collection)
-        if key is None:
-            find_record(tx, collection, "")
-            raise NotFound(f"There is no collection {collection}.")
-        keys = tx.records.keys(key, body.ids)
-        views = [view for view in app.views(tx) if collection in view.pipeline.collections()]
-        ordered = [keys[identity] for identity in dict.fromkeys(body.ids) if identity in keys]
-        rows = [record_at(row, stages=body.stages) for _, row in rows_at(tx, views, collection, ordered)]
-    return paged(rows, None)
+    with app.store.reading() as tx:
+        found = records_named(app, tx, collection, body.ids, stages=body.stages)
+    return paged(found.values(), None)
 
 
 def one(
@@ -196,7 +190,7 @@ def one(
     app = caller.host.app
     if version is not None:
         return answer(record_of_version(app, collection, id, version=version))
-    with app.store.transaction() as tx:
+    with app.store.reading() as tx:
         record = find_record(tx, collection, id)
         views = [view for view in app.views(tx) if collection in view.pipeline.collections()]
         ((_, row),) = rows_at(tx, views, collection, [record.pk])

@@ -174,7 +174,7 @@ class App(Parts):
         """The live records of a collection with their current values and where each came from, in a stream."""
         after = 0
         while True:
-            with self.store.transaction() as tx:
+            with self.store.reading() as tx:
                 page = list(looking.rows_of(tx, self.views(tx), collection, after=after, limit=_PAGE))
             if not page:
                 return
@@ -183,7 +183,7 @@ class App(Parts):
 
     def export(self, collection: str, to: str | Path, *, shape: str | None = None) -> int:
         """Write a collection with its values to a file; how many records that were."""
-        with self.store.transaction() as tx:
+        with self.store.reading() as tx:
             views = self.views(tx)
         stages = [n.stage for view in views for n in view.nodes if n.collection == collection]
         if shape is not None and shape not in self.shapes():

@@ -66,7 +66,7 @@ def rows_where(
     found: list[RecordView] = []
     looked_at = 0
     while True:
-        with app.store.transaction() as tx:
+        with app.store.reading() as tx:
             key = tx.records.find_collection(collection)
             if key is None:
                 find_record(tx, collection, "")
