@@ -1,5 +1,8 @@
 """Log lines of a command: all of them in a file as JSON, and warnings to standard error, each once."""
 
+import os
+import threading
+import time
 from pathlib import Path
 
 import structlog
@@ -9,6 +12,8 @@ from limner.cli.output import warn
 
 #: Facts that differ from one line to the next although they say the same.
 _FLEETING = {"timestamp", "level", "event", "task", "attempt", "exception"}
+#: Seconds after which the file is opened anew: somebody may have moved it away.
+_HELD = 1.0
 _GRAVE = ("warning", "error", "critical")
 
 
@@ -50,6 +55,9 @@ class _Lines:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._lock = threading.Lock()
+        self._held: int | None = None
+        self._opened = 0.0
 
     def __call__(self, *_: object) -> "_Lines":
         """The one logger."""
@@ -58,10 +66,22 @@ class _Lines:
     def msg(self, line: str) -> None:
         """Append *line*; a log that cannot be written stops no work."""
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(f"{line}\n")
+            with self._lock:
+                os.write(self._open(), f"{line}\n".encode(errors="backslashreplace"))
         except OSError:
             return
+
+    def _open(self) -> int:
+        """The file; a server that writes a line for each request does not open it for each."""
+        now = time.monotonic()
+        if self._held is not None and now - self._opened < _HELD:
+            return self._held
+        held, self._held = self._held, None
+        if held is not None:
+            os.close(held)
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._held = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        self._opened = now
+        return self._held
 
     log = debug = info = warning = warn = error = exception = critical = fatal = failure = err = msg
