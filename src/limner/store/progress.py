@@ -52,6 +52,30 @@ class Said(Struct, frozen=True):
     failure: Failure | None
 
 
+class Made(Struct, frozen=True):
+    """Which task made one record's value in one node, and what is measured of that task."""
+
+    record: int
+    node: int
+    task: int
+    #: When a worker began with the task, and when its last answer was committed.
+    started: float | None
+    ended: float | None
+    #: Seconds of inferring, of all its records.
+    seconds: float
+    #: Records that it was for.
+    size: int
+
+
+class Span(Struct, frozen=True):
+    """When the tasks of a job were worked on."""
+
+    #: Whether a worker has, or had, any of them in hand.
+    begun: bool
+    first: float | None
+    last: float | None
+
+
 _failure = msgspec.msgpack.Decoder(Failure)
 
 
@@ -172,3 +196,29 @@ class Progress(Noun):
                     failure = _failure.decode(row[8]) if row[8] else None
                     found.append(Said(row[0], row[1], Status(row[3]), row[4], row[5], row[7] or row[6], failure))
         return found
+
+    def made(self, keys: Sequence[int], *, versions: Mapping[int, int]) -> list[Made]:
+        """The tasks that made the values that the given versions of nodes have for records."""
+        found: list[Made] = []
+        if not versions:
+            return found
+        columns = [results.c[name] for name in ("record", "node", "version", "task")]
+        columns += [tasks.c[name] for name in ("started", "ended", "seconds", "size")]
+        wanted = and_(results.c.version.in_(set(versions.values())), results.c.status == Status.DONE)
+        query = select(*columns).select_from(results.join(tasks, results.c.task == tasks.c.pk)).where(wanted)
+        for clause in self.spans(results.c.record, keys):
+            for record, node, version, *of_task in self.connection.execute(query.where(clause)):
+                if versions.get(node) == version:
+                    found.append(Made(record, node, *of_task))
+        return found
+
+    def span(self, job: str) -> Span:
+        """When the tasks of a job were worked on: from the first that a worker had in hand to the last answer."""
+        in_hand = or_(tasks.c.worker.is_not(None), tasks.c.started.is_not(None))
+        query = select(
+            func.sum(case((in_hand, 1), else_=0)),
+            func.min(tasks.c.started),
+            func.max(func.coalesce(tasks.c.ended, tasks.c.started)),
+        ).where(tasks.c.job == job)
+        count, first, last = self.connection.execute(query).one()
+        return Span(bool(count), first, last)

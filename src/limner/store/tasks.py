@@ -77,6 +77,8 @@ class Tally(Struct, frozen=True, kw_only=True):
     worker: str | None = None
     started: float | None = None
     seconds: float = 0.0
+    #: When it was committed; None means when the worker had inferred.
+    at: float | None = None
     ended: bool = False
     #: It goes back to be sent again: its worker is done with it and some records are open.
     back: bool = False
@@ -202,7 +204,7 @@ class Tasks(Noun):
         rows = [
             (
                 *(pack(t.open), t.done, t.failed, t.skipped, t.unchanged, t.worker, t.started, t.seconds),
-                *(t.started + t.seconds if t.ended and t.started else None,),
+                *(_ended(t),),
                 *(t.state.value, t.pk),
             )
             for t in given
@@ -277,3 +279,11 @@ class Tasks(Noun):
 
     def _open(self) -> "Select[tuple[Any, ...]]":
         return select(*(tasks.c[name] for name in _COLUMNS))
+
+
+def _ended(tally: Tally) -> float | None:
+    """When a task ended; None while it has not."""
+    if not tally.ended:
+        return None
+    inferred = None if tally.started is None else tally.started + tally.seconds
+    return tally.at if tally.at is not None else inferred
