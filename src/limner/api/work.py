@@ -217,7 +217,7 @@ async def _said(request: Request, desk: WorkDesk, type: type[_T]) -> _T:
 
 async def _heard(request: Request, desk: WorkDesk) -> Response:
     """Commit messages of Limner's own workers."""
-    body = await body_of(request, max_body_bytes=desk.max_body_bytes + 100_000)
+    body = await body_of(request, max_body_bytes=desk.max_body_bytes)
     said = decoded(body, kind=MESSAGES, type=_Messages)
     receipts = await run_in_threadpool(desk.hear, said.worker_id, said.messages)
     return answered(request, {"tasks": receipts})

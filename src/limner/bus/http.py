@@ -231,11 +231,12 @@ class HttpBus(Bus):
         return self._outbox.wait_empty(within)
 
     def close(self) -> None:
-        """Wait shortly for answers that are on their way, and forget the rest: the server finds what is owed."""
+        """Wait shortly for answers that are on their way, and hang up: the server finds what is owed of the rest."""
         self._outbox.wait_empty(timedelta(seconds=2))
         self._outbox.close()
         self._client.over.set()
         self._sender.join(5.0)
+        self._client.close()
 
     def _keep(self, message: Answer | Released, body: bytes) -> None:
         """Keep a message of the task that its token stands for."""
