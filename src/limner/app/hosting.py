@@ -51,7 +51,8 @@ class Host:
         self.serving = Serving(self)
         self.intaking = Intaking(self)
         self._own_workers = own_workers
-        self._chores: deque[Iterator[None]] = deque()
+        self._leading = False
+        self._chores: deque[_Chore] = deque()
         self._queue: deque[_Waiting] = deque()
         self._queue_lock = threading.Lock()
         self._stopping = threading.Event()
@@ -88,25 +89,33 @@ class Host:
 
     def start(self) -> None:
         """
-        Take the store over and begin.
+        Take the store over and begin; on a database that several processes share, stand by until one may.
 
         Raises:
             ConfigurationError: another process runs the engine of this project.
         """
-        self.refresh()
         if self.leads:
-            if not self.app.lock.take():
+            if self.app.lock.take():
+                self._take_over()
+            elif not self.app.lock.shared:
                 raise ConfigurationError(
                     f"Process {self.app.lock.holder()} runs the engine of project {self.name} already; stop it first, "
                     "or start this one with --role api."
                 )
-            with self.lock:
-                self.engine.start()
-            self.intaking.go_on()
-            if self._own_workers:
-                self._stack.enter_context(self.app.working(self._own_topics()))
             self._begin("engine", self._lead)
+        if not self._leading:
+            self.refresh()
         self._begin("followers", self._follow)
+
+    def _take_over(self) -> None:
+        """Become the process that runs the engine: what an earlier one left is gone on with."""
+        self.refresh()
+        with self.lock:
+            self.engine.start()
+        self.intaking.go_on()
+        if self._own_workers:
+            self._stack.enter_context(self.app.working(self._own_topics()))
+        self._leading = True
 
     def stop(self, grace: timedelta) -> None:
         """Take no more, let workers finish or give back within *grace*, commit what they said, and let go."""
@@ -115,10 +124,10 @@ class Host:
         for thread in self._threads:
             thread.join(grace.total_seconds())
         self._stack.close()
-        if self.leads:
+        if self._leading:
             with self.lock:
                 self.engine.finish()
-            self.app.lock.release()
+        self.app.lock.release()
         self.app.close()
 
     def refresh(self) -> None:
@@ -220,9 +229,13 @@ class Host:
                 offers = tx.workers.offers()
             self.engine.pipelines = with_offers(self.engine.pipelines, offers)
 
-    def do(self, chore: Iterator[None]) -> None:
-        """Have the loop advance *chore* beside its work, a step at a time, until it is at its end."""
-        self._chores.append(chore)
+    def do(self, chore: Callable[[], Iterator[None]]) -> None:
+        """
+        Have the loop go through *chore* beside its work, a step at a time, until it is at its end.
+
+        It is begun anew where the store was out of reach, so it must be such that this does no harm.
+        """
+        self._chores.append(_Chore(chore))
 
     def serves(self, address: str) -> bool:
         """Whether a worker of this process serves *address*, ``pipeline.stage/implementation``."""
@@ -246,10 +259,16 @@ class Host:
         moved = True
         while not self._stopping.is_set():
             try:
+                if not self._leading:
+                    if not self.app.lock.take():
+                        self._stopping.wait(_AGAIN)
+                        continue
+                    self._take_over()
                 moved = self._turn(wait=timedelta() if moved else _IDLE)
             except (StoreUnavailable, BusUnavailable) as error:
                 _log.warning("engine_waits", project=self.name, reason=str(error))
                 self._stopping.wait(_AGAIN)
+                self._look_who_leads()
             except Exception:  # noqa: BLE001  a server whose engine stopped would look alive and do nothing
                 _log.exception("turn_broke", project=self.name)
                 self._stopping.wait(_AGAIN)
@@ -267,13 +286,27 @@ class Host:
                 self._chores.append(chore)
         return moved or bool(self._chores)
 
-    def _advance(self, chore: Iterator[None]) -> bool:
+    def _advance(self, chore: "_Chore") -> bool:
         """One step of a chore; whether there is more of it."""
         try:
-            return next(chore, _NO_MORE) is not _NO_MORE
+            return chore.step()
+        except StoreUnavailable as error:
+            _log.warning("chore_waits", project=self.name, reason=str(error))
+            chore.again()
+            return True
         except LimnerError as error:
             _log.error("chore_ended", project=self.name, reason=str(error))
             return False
+
+    def _look_who_leads(self) -> None:
+        """Stand by where the lock went with its connection and another process has it now."""
+        try:
+            if self.app.lock.shared and not self.app.lock.take():
+                self._leading = False
+                self._stack.close()
+        except StoreUnavailable:
+            # Nobody can lead without the store.
+            return
 
     def _follow(self) -> None:
         """Let followers catch up, again and again; one that breaks is tried again and does not hold the others up."""
@@ -292,6 +325,22 @@ class Host:
             index = pipeline.index
             if index.text or index.filters or index.vectors:
                 self.app.index(name)
+
+
+class _Chore:
+    """Something that the loop does beside its work, a step at a time."""
+
+    def __init__(self, make: Callable[[], Iterator[None]]) -> None:
+        self._make = make
+        self._steps = make()
+
+    def step(self) -> bool:
+        """Do one step; whether there are more."""
+        return next(self._steps, _NO_MORE) is not _NO_MORE
+
+    def again(self) -> None:
+        """Begin anew."""
+        self._steps = self._make()
 
 
 class _Waiting:

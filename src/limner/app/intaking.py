@@ -4,6 +4,7 @@ import hashlib
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ class Intaking:
         if ask.manifest is not None:
             self._begin(job, ask.manifest)
         elif ask.rows is None:
-            host.do(self._stored(job, ask))
+            host.do(partial(self._stored, job, ask))
         return job
 
     def _check_callback(self, ask: CallbackAsk) -> None:
@@ -92,7 +93,7 @@ class Intaking:
             if "manifest" in job.detail:
                 self._begin(job, msgspec.convert(job.detail["manifest"], Manifest))
             elif "stored" in job.detail:
-                host.do(self._stored(job, Submission(pipeline=job.pipeline, ids=job.detail["stored"])))
+                host.do(partial(self._stored, job, Submission(pipeline=job.pipeline, ids=job.detail["stored"])))
 
     def _open(self, tx: Transaction, ask: Submission) -> Job:
         """The job's row, its callback and its idempotency key."""
@@ -146,7 +147,7 @@ class Intaking:
     def _begin(self, job: Job, manifest: Manifest) -> None:
         """Read a manifest in the background; one behind an address is fetched first."""
         if manifest.sha256 is not None:
-            self._host.do(self._read(job, manifest))
+            self._host.do(partial(self._read, job, manifest))
             return
         thread = threading.Thread(target=self._fetch, args=(job, manifest), name=f"manifest {job.id}", daemon=True)
         self._fetching.append(thread)
@@ -165,7 +166,7 @@ class Intaking:
         with host.lock, host.store.transaction() as tx:
             now = tx.jobs.get(job.id)
             tx.jobs.replace(structs.replace(now, detail={**now.detail, "manifest": msgspec.to_builtins(fetched)}))
-        host.do(self._read(job, fetched))
+        host.do(partial(self._read, job, fetched))
 
     def _download(self, url: str) -> str:
         digest = hashlib.sha256()

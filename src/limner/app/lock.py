@@ -1,12 +1,17 @@
-"""The engine lock: one process at a time runs the engine over a SQLite store."""
+"""The engine lock: one process at a time runs the engine over a store."""
 
 import fcntl
 import os
 from pathlib import Path
 
+from limner.store.dialect import Leadership
+
 
 class EngineLock:
     """A lock file; the operating system lets go of it when the process dies, however it dies."""
+
+    #: Whether another process, on another machine perhaps, may wait to take over.
+    shared = False
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -40,6 +45,27 @@ class EngineLock:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+class SharedLock:
+    """A lock of the database, for processes on many machines; it goes with the connection that holds it."""
+
+    shared = True
+
+    def __init__(self, leadership: Leadership) -> None:
+        self._leadership = leadership
+
+    def take(self) -> bool:
+        """Try to take the lock; whether this process holds it now."""
+        return self._leadership.take()
+
+    def holder(self) -> int | None:
+        """The process that holds it: not known here."""
+        return None
+
+    def release(self) -> None:
+        """Let go of the lock."""
+        self._leadership.release()
 
 
 def alive(process: int) -> bool:

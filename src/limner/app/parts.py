@@ -13,7 +13,7 @@ from limner.addresses import AddressGuard
 from limner.app.asking import infer_file
 from limner.app.declared import Declared, load_target
 from limner.app.described import Now, now_of, with_offers
-from limner.app.lock import EngineLock
+from limner.app.lock import EngineLock, SharedLock
 from limner.app.preparing import lists
 from limner.app.running import Runner
 from limner.app.searching import Indexed, indexed_collections
@@ -138,9 +138,10 @@ class Parts:
         )
 
     @cached_property
-    def lock(self) -> EngineLock:
+    def lock(self) -> EngineLock | SharedLock:
         """The lock of the process that runs the engine."""
-        return EngineLock(self.project.home / "engine.lock")
+        leadership = self.store.leadership
+        return SharedLock(leadership) if leadership.offered else EngineLock(self.project.home / "engine.lock")
 
     def runner(self, engine: Engine) -> Runner:
         """What runs jobs with *engine* in this process."""

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from msgspec import Struct
 
-from limner.app.lock import EngineLock, lives, name_of
+from limner.app.lock import EngineLock, SharedLock, lives, name_of
 from limner.app.preparing import Preparing, Request, lists
 from limner.clock import Clock
 from limner.domain.jobs import Counts, Job
@@ -68,7 +68,7 @@ class Runner:
         self,
         *,
         engine: Engine,
-        lock: EngineLock,
+        lock: EngineLock | SharedLock,
         clock: Clock,
         working: Callable[[list[str]], AbstractContextManager[object]],
     ) -> None:

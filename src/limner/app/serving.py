@@ -1,6 +1,7 @@
 """Which versions a server serves: described once, active for every job, and moved on purpose."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from limner.app.described import UNKNOWN, Known, Way, known_of
@@ -40,7 +41,7 @@ class Serving:
                 retire_undeclared(tx, view)
                 self._activate(tx, view)
             if pipeline.standing:
-                host.do(self._pass_over(name))
+                host.do(partial(self._pass_over, name))
 
     def problems(self, pipeline: str) -> Mapping[Way, str]:
         """Why implementations of a pipeline cannot run here, by stage and implementation."""
@@ -90,7 +91,7 @@ class Serving:
             if moved or not nodes:
                 self._know(pipeline, way, version)
         if moved and host.pipelines[pipeline].standing:
-            host.do(self._pass_over(pipeline))
+            host.do(partial(self._pass_over, pipeline))
 
     def _know(self, pipeline: str, way: Way, version: Version) -> None:
         before = self.known.get(pipeline, Known(versions={}, problems={}))

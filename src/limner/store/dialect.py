@@ -1,28 +1,38 @@
 """What differs between SQLite and PostgreSQL; the only file that may know."""
 
+import re
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.elements import ClauseElement
 
-from limner.errors import ConfigurationError
+from limner.errors import ConfigurationError, MissingExtra
 
 if TYPE_CHECKING:
     import sqlite3
 
+    import psycopg
     from sqlalchemy.dialects import postgresql, sqlite
 
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+#: The advisory lock of the process that leads, one for each schema.
+_LEADER = "hashtextextended('limner leads ' || current_schema(), 0)"
 #: Milliseconds that one process waits for another's transaction on SQLite.
 _PATIENCE = 60_000
 
 
 def open_engine(url: str) -> Engine:
     """
-    The database behind *url*, ready for use: ``sqlite:///path`` or ``sqlite://`` (in memory).
+    The database behind *url*, ready for use.
+
+    ``sqlite:///path``, ``sqlite://`` (in memory), or ``postgresql://user@host/database``; the latter with
+    ``?schema=NAME`` keeps its tables in a schema of that name, which is made.
 
     Raises:
         ConfigurationError: the URL is not understood, or the database's driver is not installed.
@@ -33,7 +43,10 @@ def open_engine(url: str) -> Engine:
         raise ConfigurationError(f"The setting `store` is no database URL: {error}") from error
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(parsed)
-    raise ConfigurationError(f"No store speaks {parsed.drivername}: (setting `store`); known are: sqlite:///PATH")
+    if parsed.get_backend_name() == "postgresql":
+        return _open_postgresql(parsed)
+    known = "sqlite:///PATH, postgresql://USER@HOST/DATABASE"
+    raise ConfigurationError(f"No store speaks {parsed.drivername}: (setting `store`); known are: {known}")
 
 
 def _open_sqlite(url: URL) -> Engine:
@@ -64,10 +77,89 @@ def _open_sqlite(url: URL) -> Engine:
     return engine
 
 
+def _open_postgresql(url: URL) -> Engine:
+    """PostgreSQL by psycopg 3; a connection that the server has closed is noticed before it is used."""
+    schema = str(url.query.get("schema", "public"))
+    if not _SCHEMA.fullmatch(schema):
+        raise ConfigurationError(f"{schema!r} is no name of a schema (setting `store`); use letters, digits and _.")
+    if find_spec("psycopg") is None:
+        raise MissingExtra(extra="postgresql", needs="A store on PostgreSQL")
+    plain = url.difference_update_query(["schema"]).set(drivername="postgresql+psycopg")
+    engine = create_engine(
+        plain,
+        pool_size=8,
+        max_overflow=32,
+        pool_pre_ping=True,
+        connect_args={"options": f"-csearch_path={schema}", "connect_timeout": 10, "application_name": "limner"},
+    )
+
+    def prepare(connection: "psycopg.Connection[Any]", _record: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}".encode())
+        connection.commit()
+
+    if schema != "public":
+        event.listen(engine, "connect", prepare)
+    return engine
+
+
 def begin(connection: Connection, *, writing: bool) -> None:
-    """Begin the transaction; a writer on SQLite takes its lock at once instead of failing at its first write."""
+    """
+    Begin the transaction.
+
+    There is one writer at a time: on SQLite by its lock, taken at once instead of failing at the first write; on
+    PostgreSQL by an advisory lock for each schema. A reader sees everything as of one moment.
+    """
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    elif writing:
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtextextended('limner ' || current_schema(), 0))")
+    else:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+
+class Leadership:
+    """
+    One process at a time leads: it holds a lock of the database for as long as its connection lives.
+
+    On SQLite there is none: a lock file beside the database says who leads.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    @property
+    def offered(self) -> bool:
+        """Whether the database knows such locks."""
+        return self._engine.dialect.name == "postgresql"
+
+    def take(self) -> bool:
+        """Try to lead; whether this process does now."""
+        if self._connection is not None and self._alive(self._connection):
+            return True
+        self.release()
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        if connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_LEADER})").scalar_one():
+            self._connection = connection
+            return True
+        connection.close()
+        return False
+
+    def release(self) -> None:
+        """Let another process lead."""
+        if self._connection is not None:
+            # The lock goes with the connection, so it may not go back to the pool.
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+
+    def _alive(self, connection: Connection) -> bool:
+        try:
+            connection.exec_driver_sql("SELECT 1")
+        except DBAPIError:
+            return False
+        return True
 
 
 def _insert(table: Table, *, connection: Connection) -> "postgresql.Insert | sqlite.Insert":
@@ -93,11 +185,15 @@ def insert_missing(table: Table, *, key: Sequence[str], connection: Connection) 
     return _insert(table, connection=connection).on_conflict_do_nothing(index_elements=list(key))
 
 
+#: The parameters of one row, as the driver takes them.
+_Parameters: TypeAlias = tuple[Any, ...] | dict[str, Any]
+
+
 class Statements:
     """Statements for many rows, compiled once: the rows go to the driver as they are."""
 
     def __init__(self) -> None:
-        self._compiled: dict[str, tuple[str, Callable[[tuple[Any, ...]], tuple[Any, ...]] | None]] = {}
+        self._compiled: dict[str, tuple[str, Callable[[tuple[Any, ...]], _Parameters] | None]] = {}
 
     def run(
         self,
@@ -114,18 +210,22 @@ class Statements:
         if name not in self._compiled:
             self._compiled[name] = _compile(connection, make(), list(columns))
         text, arrange = self._compiled[name]
-        connection.exec_driver_sql(text, list(rows) if arrange is None else [arrange(row) for row in rows])
+        given: Any = list(rows) if arrange is None else [arrange(row) for row in rows]
+        connection.exec_driver_sql(text, given)
 
 
 def _compile(
     connection: Connection, statement: ClauseElement, columns: list[str]
-) -> tuple[str, Callable[[tuple[Any, ...]], tuple[Any, ...]] | None]:
+) -> tuple[str, Callable[[tuple[Any, ...]], _Parameters] | None]:
     """The statement's text, and what turns a row into its parameters, its own constants among them."""
     compiled = statement.compile(dialect=connection.dialect, column_keys=columns)
+    constants = compiled.params
+    if not connection.dialect.positional:
+        own = {name: value for name, value in constants.items() if name not in columns}
+        return str(compiled), lambda row: {**own, **dict(zip(columns, row, strict=True))}
     order = list(getattr(compiled, "positiontup", None) or columns)
     if order == columns:
         return str(compiled), None
-    constants = compiled.params
     parts = [(columns.index(name), None) if name in columns else (-1, constants[name]) for name in order]
     return str(compiled), lambda row: tuple(row[place] if place >= 0 else value for place, value in parts)
 

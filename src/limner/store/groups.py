@@ -49,7 +49,7 @@ class Groups(Noun):
         found: dict[int, list[int]] = {holder: [] for holder in holders}
         for clause in self.spans(memberships.c.holder, holders):
             query = select(memberships.c.holder, memberships.c.member).where(memberships.c.node == node, clause)
-            for holder, member in self.connection.execute(query):
+            for holder, member in self.connection.execute(query.order_by(memberships.c.member)):
                 found[holder].append(member)
         return found
 
@@ -71,6 +71,7 @@ class Groups(Noun):
         query = select(marks.c.node, marks.c.holder, marks.c.job).where(marks.c.node.in_(nodes)).limit(limit)
         if without:
             query = query.where(or_(marks.c.job.is_(None), marks.c.job.not_in(without)))
+        query = query.order_by(marks.c.node, marks.c.holder)
         found: dict[int, list[tuple[int, str | None]]] = {}
         for row in self.connection.execute(query):
             found.setdefault(row[0], []).append((row[1], row[2]))

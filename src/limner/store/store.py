@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from limner.errors import StoreUnavailable
 from limner.store.callbacks import Callbacks, Deliveries
-from limner.store.dialect import Statements, begin, open_engine, size_of
+from limner.store.dialect import Leadership, Statements, begin, open_engine, size_of
 from limner.store.files import Files, HeldArtifacts
 from limner.store.groups import Groups
 from limner.store.idempotency import Idempotency
@@ -70,6 +70,8 @@ class Store:
         self._engine = open_engine(url)
         self._statements = Statements()
         bring_up(self._engine)
+        #: Who of several processes on one database leads.
+        self.leadership = Leadership(self._engine)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
