@@ -84,7 +84,9 @@ def test_pages_and_filters(served: Served) -> None:
     # when
     found, after = [], None
     while True:
-        page = served.client.get("/api/v1/collections/words/records", params={**asked, **({"after": after} if after else {})})
+        page = served.client.get(
+            "/api/v1/collections/words/records", params={**asked, **({"after": after} if after else {})}
+        )
         found += [record["id"] for record in page.json()["items"]]
         after = page.json()["next"]
         if after is None:

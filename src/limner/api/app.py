@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.types import Receive, Scope, Send
@@ -24,6 +25,10 @@ Send a token as `Authorization: Bearer TOKEN` (`limner token create`); as long a
 server listens on the loopback address only. What goes wrong is told as problem details (RFC 9457). Listings come in
 pages: `next` of one page is `after` of the following.
 """
+_PROBLEM: dict[str, object] = {
+    "description": "What went wrong",
+    "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
 _STATUSES = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 503, 504)
 
 
@@ -37,6 +42,12 @@ class Server(FastAPI):
         self._bounds = Bounds(self._inner, max_bytes=settings.max_request_bytes, unbounded=_unbounded)
         self.state.projects = projects
         self.state.doors = doors
+
+    def openapi(self) -> dict[str, object]:
+        """The OpenAPI document, with the one schema of all problems."""
+        document: dict[str, Any] = super().openapi()
+        document["components"]["schemas"].setdefault("Problem", Problem.model_json_schema())
+        return document
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the life of the application."""
@@ -73,7 +84,7 @@ def create(projects: Projects, *, public: bool = False) -> FastAPI:
         description=_ABOUT,
         lifespan=_lifespan(doors),
         redirect_slashes=False,
-        responses={status: {"model": Problem, "description": "Problem"} for status in _STATUSES},
+        responses=dict.fromkeys(_STATUSES, _PROBLEM),
     )
     app.state.auth = Auth(
         projects,

@@ -20,6 +20,7 @@ from limner.store.files import HeldArtifact
 Sha256 = Annotated[str, InPath(pattern="^[0-9a-f]{64}$", description="SHA-256 of the bytes, in hexadecimal.")]
 #: Bytes of one artifact at most.
 _MOST = 20_000_000_000
+Number = Annotated[int, InPath(ge=1, le=2**31 - 1, description="Number of a version.")]
 #: Bytes by their digest never change.
 _HEADERS = {
     "cache-control": "private, max-age=31536000, immutable",
@@ -48,9 +49,9 @@ def router(projects: Projects) -> APIRouter:
         except Forbidden:
             return needs("work")(request).host
 
-    @made.api_route(
+    @made.head("/artifacts/{sha256}", include_in_schema=False)
+    @made.get(
         "/artifacts/{sha256}",
-        methods=["GET", "HEAD"],
         response_class=FileResponse,
         summary="The bytes of an artifact; ranges may be asked for",
     )
@@ -90,7 +91,7 @@ def router(projects: Projects) -> APIRouter:
         return Response(status_code=204)
 
     @made.get("/models/{name}/{number}/file", response_class=FileResponse, summary="The file of a model's version")
-    def model_file(name: str, number: int, host: Annotated[Host, Depends(reader_of_models)]) -> Response:
+    def model_file(name: str, number: Number, host: Annotated[Host, Depends(reader_of_models)]) -> Response:
         """The file that was added as this version."""
         with host.store.reading() as tx:
             found = tx.models.get(name, number)

@@ -7,7 +7,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from limner.api.problems import Refused, problem, problem_of
+from limner.api.problems import Refused, broken, problem_of
 from limner.errors import LimnerError
 
 _log = structlog.get_logger(__name__)
@@ -43,8 +43,7 @@ class Bounds:
             await said.instead(problem_of(error), scope, receive)
         except Exception:  # noqa: BLE001  whatever it is, the client gets a sentence and the log the traceback
             _log.exception("request_broke", method=scope["method"], path=scope["path"])
-            told = "Something broke while this was answered; what is stored is unharmed. The server's log says more."
-            await said.instead(problem(500, told), scope, receive)
+            await said.instead(broken(), scope, receive)
         finally:
             self._note(scope, said, took=time.monotonic() - began)
 

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from limner.api.metrics import CONTENT_TYPE, metrics_of
 from limner.api.problems import problem
@@ -14,7 +14,9 @@ def router() -> APIRouter:
     made = APIRouter(tags=["health"])
     made.add_api_route("/healthz", healthz, methods=["GET"], summary="Whether the process lives")
     made.add_api_route("/readyz", readyz, methods=["GET"], summary="Whether the store can be reached")
-    made.add_api_route("/metrics", metrics, methods=["GET"], summary="Figures for Prometheus")
+    made.add_api_route(
+        "/metrics", metrics, methods=["GET"], summary="Figures for Prometheus", response_class=PlainTextResponse
+    )
     return made
 
 

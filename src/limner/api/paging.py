@@ -39,6 +39,15 @@ def place(given: str | None, kind: type[C], *, start: C) -> C:
         return start
     try:
         data = base64.urlsafe_b64decode(given + "=" * (-len(given) % 4))
-        return msgspec.msgpack.decode(data, type=kind)
+        found = msgspec.msgpack.decode(data, type=kind)
+        if not _sound(found):
+            raise ValueError("a number of it lies beyond what a store counts")
+        return found
     except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
         raise UsageError(f"after: {given[:40]!r} is no cursor of this listing; leave it out to begin again.") from error
+
+
+def _sound(found: object) -> bool:
+    """Whether every number of a place is one that a database takes."""
+    parts = found if isinstance(found, tuple) else (found,)
+    return all(abs(part) < 2**62 for part in parts if isinstance(part, int | float))

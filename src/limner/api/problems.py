@@ -200,6 +200,17 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(LimnerError, _limner)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _broken)
+
+
+def _broken(_: Request, __: Exception) -> Response:
+    """What nobody foresaw; the outermost layer writes it to the log."""
+    return broken()
+
+
+def broken() -> Response:
+    """The answer where the server itself made a mistake."""
+    return problem(500, "Something broke while this was answered; what is stored is unharmed. The log says more.")
 
 
 def _limner(_: Request, error: Exception) -> Response:

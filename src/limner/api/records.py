@@ -133,9 +133,9 @@ async def put(
 
     def take() -> TakenIn:
         host = caller.host
-        declared = _pipeline_over(caller, collection, pipeline)
-        ask = Submission(pipeline=declared.name, priority=priority)
         with spool:
+            declared = _pipeline_over(caller, collection, pipeline)
+            ask = Submission(pipeline=declared.name, priority=priority)
             rows = lines_of(spool, host, pipeline=declared, collection=collection, shape=shape)
             ask, taken = submission(host, ask, rows)
             job = host.submit(ask)
