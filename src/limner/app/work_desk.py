@@ -136,6 +136,7 @@ class WorkDesk:
     def hello(self, hello: Hello, *, scopes: frozenset[str], token_id: str | None) -> HelloAnswer:
         """A worker introduces itself, or says anew what it serves."""
         told = self._reception.hello(hello, scopes=scopes, token_id=token_id)
+        self._heard.introduced(hello.worker_id)
         _log.info("worker_hello", worker=hello.worker_id, host=hello.hostname, serves=len(hello.serves))
         return HelloAnswer(
             heartbeat_s=HEARTBEAT.total_seconds(),

@@ -17,6 +17,7 @@ class _Heard(Struct):
     """What a worker did since it was last written down."""
 
     written: float = 0.0
+    heard: float = 0.0
     records: int = 0
     seconds: float = 0.0
 
@@ -39,16 +40,31 @@ class Heard:
             heard.seconds += sum(answer.seconds for answer in answers)
         self.seen(worker)
 
+    def introduced(self, worker: str) -> None:
+        """A worker's hello was written down just now."""
+        with self._lock:
+            self._workers.setdefault(worker, _Heard()).written = self._clock.now()
+
     def seen(self, worker: str) -> None:
-        """Write down that a worker was heard of, unless that was done just now."""
+        """
+        Write down that a worker was heard of, unless that was done just now.
+
+        The others that were heard of meanwhile are written down along with it: a transaction for each of hundreds
+        of workers that poll would keep the store from everything else.
+        """
         now = self._clock.now()
         with self._lock:
-            heard = self._workers.setdefault(worker, _Heard())
-            if 0 <= now - heard.written < _OFTEN:
+            mine = self._workers.setdefault(worker, _Heard())
+            mine.heard = now
+            if 0 <= now - mine.written < _OFTEN:
                 return
+            due = {name: one.heard for name, one in self._workers.items() if one is mine or one.heard > one.written}
+            for name in due:
+                self._workers[name].written = now
         with self._store.transaction() as tx:
-            tx.workers.seen(worker, now=now)
-            self.write(tx, worker, now=now)
+            for name, heard in due.items():
+                tx.workers.seen(name, now=heard)
+                self.write(tx, name, now=now)
 
     def write(self, tx: Transaction, worker: str, *, now: float) -> None:
         """Write what a worker did since the last time."""

@@ -56,7 +56,11 @@ def _open_sqlite(url: URL) -> Engine:
     in_memory = url.database in (None, "", ":memory:")
     if not in_memory:
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = {"poolclass": StaticPool} if in_memory else {"pool_size": 8, "max_overflow": 32}
+    options: dict[str, Any] = {"poolclass": StaticPool}
+    if not in_memory:
+        # To open a connection costs more than most readings, so none is let go. The one that was used last is used
+        # next, so that few of them ever fill their caches.
+        options = {"pool_size": 40, "max_overflow": 0, "pool_use_lifo": True}
     engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": _PATIENCE / 1000}, **options)
 
     def prepare(connection: "sqlite3.Connection", _record: object) -> None:
