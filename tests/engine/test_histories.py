@@ -12,6 +12,7 @@ from limner.domain.pipelines import Pipeline
 from limner.domain.records import RecordIn
 from limner.domain.tasks import ANSWERS
 from limner.errors import UsageError
+from limner.store.store import Store
 from tests.engine.lab import Lab, record, toy
 
 Told: TypeAlias = object
@@ -145,9 +146,9 @@ MOVES = st.one_of(
 class History:
     """A lab to which things happen, and what a user would know without it."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, *, store: Store | None = None) -> None:
         self.shapes = [shape]
-        self.lab = Lab(shape.pipeline(), in_flight=2)
+        self.lab = Lab(shape.pipeline(), store=store, in_flight=2)
         #: Fields and source version of each record.
         self.records: dict[str, tuple[dict[str, int], int]] = {}
         self.jobs: list[str] = []
@@ -256,13 +257,15 @@ class History:
                 assert counts.failed + counts.cancelled == 0
 
 
-@settings(max_examples=24, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(steps(), GIVEN, st.lists(MOVES, max_size=12))
-def test_what_stands_is_what_a_computation_from_scratch_gives(
-    drawn: tuple[Step, ...], first: list[tuple[str, dict[str, int], int]], moves: list[tuple[str, object]]
+def judge(
+    drawn: tuple[Step, ...],
+    first: list[tuple[str, dict[str, int], int]],
+    moves: list[tuple[str, object]],
+    *,
+    store: Store | None = None,
 ) -> None:
-    """After any history every value is right, every job has ended, and another full run infers nothing."""
-    history = History(Shape(drawn, (0,) * len(drawn), (0,) * len(drawn)))
+    """Let a history happen, and compare what stands then with a computation from scratch."""
+    history = History(Shape(drawn, (0,) * len(drawn), (0,) * len(drawn)), store=store)
     history.happen("records", first)
     for move, argument in moves:
         history.happen(move, argument)
@@ -279,6 +282,15 @@ def test_what_stands_is_what_a_computation_from_scratch_gives(
     again = lab.run()
     assert (again.inferred, lab.inferred()) == (0, {})
     assert _standing(lab) == _fates(expected, shape)
+
+
+@settings(max_examples=24, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(steps(), GIVEN, st.lists(MOVES, max_size=12))
+def test_what_stands_is_what_a_computation_from_scratch_gives(
+    drawn: tuple[Step, ...], first: list[tuple[str, dict[str, int], int]], moves: list[tuple[str, object]]
+) -> None:
+    """After any history every value is right, every job has ended, and another full run infers nothing."""
+    judge(drawn, first, moves)
 
 
 @settings(max_examples=10)

@@ -5,6 +5,7 @@ from datetime import timedelta
 import limner
 from limner.domain.jobs import Counts, JobState
 from limner.domain.pipelines import Pipeline
+from limner.domain.records import RecordIn
 from limner.domain.tasks import Answer, Outcome, Status
 from limner.domain.values import encode, value_digest
 from limner.engine.receipts import Taken
@@ -52,7 +53,7 @@ def pipeline() -> Pipeline:
     )
 
 
-def things(*numbers: int) -> list[object]:
+def things(*numbers: int) -> list[RecordIn]:
     """Things of one day, each with one part."""
     return [record(f"t{n}", day="monday", place=n, parts=[f"x:{n}"]) for n in numbers]
 

@@ -15,6 +15,7 @@ from limner.app.tokens import check_project_name
 from limner.clock import Clock
 from limner.errors import ConfigurationError, NotFound
 from limner.settings import DEFAULT, HOME, Project
+from limner.store.connect import schema_of
 
 
 class Projects:
@@ -109,10 +110,15 @@ def project_of(root: Project, name: str) -> Project:
     """The project *name* of the folder: the same settings, and places of its own."""
     settings = root.settings
     places = {field: getattr(settings, field) for field in ("store", "artifacts", "index", "cache")}
+    own = schema_of(places["store"], name)
+    if own is not None:
+        places.pop("store")
     for field, place in places.items():
         if f"{HOME}/" not in place:
             raise ConfigurationError(
                 f"The setting `{field}` names {place}, which all projects would share; leave it below {HOME}/."
             )
     moved = {field: place.replace(f"{HOME}/", f"{HOME}/projects/{name}/", 1) for field, place in places.items()}
+    if own is not None:
+        moved["store"] = own
     return Project(folder=root.folder, settings=structs.replace(settings, **moved), name=name)

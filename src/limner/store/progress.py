@@ -214,7 +214,8 @@ class Progress(Noun):
 
     def span(self, job: str) -> Span:
         """When the tasks of a job were worked on: from the first that a worker had in hand to the last answer."""
-        in_hand = or_(tasks.c.worker.is_not(None), tasks.c.started.is_not(None))
+        # A task that was given back, or whose worker was lost, is held by nobody until it is taken again.
+        in_hand = or_(tasks.c.worker.is_not(None), tasks.c.started.is_not(None), tasks.c.attempt > 1)
         query = select(
             func.sum(case((in_hand, 1), else_=0)),
             func.min(tasks.c.started),

@@ -153,13 +153,13 @@ class Tasks(Noun):
         return {row[0]: row[1] for row in self.connection.execute(query)}
 
     def send(self, rows: Sequence[tuple[int, float]]) -> None:
-        """Mark tasks as sent: key and end of the lease."""
+        """Mark tasks as sent, and as held by nobody yet: key and end of the lease."""
         self.bulk(
             "send tasks",
             lambda: (
                 update(tasks)
                 .where(tasks.c.pk == bindparam("key"))
-                .values(state=TaskState.SENT, attempt=tasks.c.attempt + 1, lease_until=bindparam("until"))
+                .values(state=TaskState.SENT, attempt=tasks.c.attempt + 1, lease_until=bindparam("until"), worker=None)
             ),
             columns=("key", "until"),
             rows=rows,

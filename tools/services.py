@@ -1,0 +1,170 @@
+"""Starts the services that tests need, on ports and in folders of their own, runs a command, and stops them."""
+
+import argparse
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+#: Seconds that a service may take to answer.
+_PATIENCE = 60
+#: The user that a server of PostgreSQL runs as where this process is root, whom it refuses.
+_UNPRIVILEGED = "postgres"
+
+
+class Unavailable(Exception):
+    """A service cannot be had here; the text says why and what helps."""
+
+
+class Service(ABC):
+    """One server: how it is had, and how it runs in a folder of its own."""
+
+    #: As in ``LIMNER_TEST_<NAME>``.
+    name: str
+    #: Debian packages that bring it.
+    packages: tuple[str, ...]
+
+    @abstractmethod
+    def installed(self) -> bool:
+        """Whether its programs are here."""
+
+    @abstractmethod
+    def running(self, folder: Path) -> "Iterator[str]":
+        """Start it in *folder*, give its address, and stop it."""
+
+
+class PostgreSQL(Service):
+    """A cluster that trusts whoever reaches its loopback port, without the syncs that a real one needs."""
+
+    name = "postgresql"
+    packages = ("postgresql", "postgresql-contrib")
+
+    def installed(self) -> bool:
+        """Whether Debian's versioned folder of programs, or the path, has its server."""
+        return self._programs() is not None
+
+    def running(self, folder: Path) -> Iterator[str]:
+        """Start it in *folder*, give its address, and stop it."""
+        programs, port = self._programs(), free_port()
+        assert programs is not None
+        if os.geteuid() == 0:
+            shutil.chown(folder, _UNPRIVILEGED)
+        data = folder / "data"
+        self._run(programs / "initdb", "-D", data, "-A", "trust", "-U", "limner", "--locale=C.UTF-8", "-E", "UTF8")
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+        control, log = programs / "pg_ctl", folder / "log"
+        self._run(control, "-D", data, "-w", "-t", str(_PATIENCE), "-l", log, "-o", options, "start")
+        try:
+            yield f"postgresql://limner@127.0.0.1:{port}/postgres"
+        finally:
+            self._run(control, "-D", data, "-m", "immediate", "stop")
+
+    def _run(self, *command: str | Path) -> None:
+        words = [str(word) for word in command]
+        if os.geteuid() == 0:
+            words = ["runuser", "-u", _UNPRIVILEGED, "--", *words]
+        done = subprocess.run(words, capture_output=True, text=True, cwd="/")
+        if done.returncode:
+            raise Unavailable(f"{words[-1]} of PostgreSQL failed: {done.stderr.strip() or done.stdout.strip()}")
+
+    def _programs(self) -> Path | None:
+        found = shutil.which("initdb")
+        if found:
+            return Path(found).parent
+        versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: path.parts[-3])
+        return versions[-1].parent if versions else None
+
+
+#: Every service that tests ask for.
+SERVICES: tuple[Service, ...] = (PostgreSQL(),)
+#: Programs that tests call, and the Debian packages that bring them.
+PROGRAMS = {"shellcheck": "shellcheck", "curl": "curl"}
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def install(packages: Sequence[str]) -> None:
+    """
+    Install Debian *packages*.
+
+    Raises:
+        Unavailable: this is no Debian, or nobody here may install.
+    """
+    if shutil.which("apt-get") is None:
+        raise Unavailable(f"Install {', '.join(packages)} by the means of this system, then run this again.")
+    prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for words in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *packages]):
+        command = [*prefix, "apt-get", *words]
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        except FileNotFoundError as error:
+            raise Unavailable(f"Install {', '.join(packages)} as root, then run this again.") from error
+        if done.returncode:
+            raise Unavailable(f"`{' '.join(command)}` failed: {done.stderr.strip().splitlines()[-1:]}")
+
+
+def wanted_packages() -> list[str]:
+    """The Debian packages that are not here yet."""
+    found = [package for service in SERVICES if not service.installed() for package in service.packages]
+    return found + [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
+
+
+@contextmanager
+def all_running() -> Iterator[dict[str, str]]:
+    """Every service that can be had, running; the variables by which tests find them."""
+    packages = wanted_packages()
+    if packages:
+        print(f"Installing {', '.join(packages)} …", flush=True)
+        try:
+            install(packages)
+        except Unavailable as error:
+            # Tests of what is missing are skipped, and fail in CI; all others run.
+            print(f"NOT INSTALLED: {error}", file=sys.stderr)
+    with ExitStack() as stack:
+        found = {}
+        for service in SERVICES:
+            if service.installed():
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"limner-{service.name}-")))
+                folder.chmod(0o755)
+                started = time.monotonic()
+                address = stack.enter_context(contextmanager(service.running)(folder))
+                found[f"LIMNER_TEST_{service.name.upper()}"] = address
+                print(f"{service.name} answers at {address} after {time.monotonic() - started:.1f} s", flush=True)
+        yield found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command with the services; its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="what to run while they answer")
+    command = parser.parse_args(arguments).command
+    command = command[1:] if command[:1] == ["--"] else command
+    if not command:
+        parser.error("name a command")
+    try:
+        with all_running() as variables:
+            process = subprocess.Popen(command, env={**os.environ, **variables})
+            while True:
+                # Ctrl-C reaches the command too; its own status is what counts.
+                with suppress(KeyboardInterrupt):
+                    return process.wait()
+    except Unavailable as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
