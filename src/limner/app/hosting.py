@@ -1,6 +1,7 @@
 """One project at work in a server: its engine's loop, whoever commits for far workers, and workers of its own."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -28,6 +29,8 @@ from limner.store.store import Store
 _IDLE = timedelta(seconds=0.05)
 #: Seconds between two looks at followers: the search index and whatever else was hooked in.
 _FOLLOW = 0.5
+#: Seconds between two looks for jobs that nobody takes in.
+_TEND = 1.0
 _AGAIN = 1.0
 _log = structlog.get_logger(__name__)
 
@@ -52,6 +55,7 @@ class Host:
         self.intaking = Intaking(self)
         self._own_workers = own_workers
         self._leading = False
+        self._next_tending = 0.0
         self._chores: deque[_Chore] = deque()
         self._queue: deque[_Waiting] = deque()
         self._queue_lock = threading.Lock()
@@ -104,7 +108,7 @@ class Host:
                 )
             self._begin("engine", self._lead)
         if not self._leading:
-            self.refresh()
+            self.serving.look()
         self._begin("followers", self._follow)
 
     def _take_over(self) -> None:
@@ -192,14 +196,14 @@ class Host:
         with self._queue_lock:
             waiting = list(self._queue)
             self._queue.clear()
-        groups = [waiting]
+        groups = deque([waiting])
         while groups:
-            group = groups.pop()
+            group = groups.popleft()
             try:
                 receipts = iter(self.engine.answer([message for one in group for message in one.messages]))
             except Exception as error:  # noqa: BLE001  one who sent nonsense must not fail the others
                 if len(group) > 1:
-                    groups += [[one] for one in group]
+                    groups.extend([one] for one in group)
                     continue
                 group[0].error, group[0].done = error, True
                 continue
@@ -265,6 +269,7 @@ class Host:
                         continue
                     self._take_over()
                 moved = self._turn(wait=timedelta() if moved else _IDLE)
+                self._tend()
             except (StoreUnavailable, BusUnavailable) as error:
                 _log.warning("engine_waits", project=self.name, reason=str(error))
                 self._stopping.wait(_AGAIN)
@@ -286,6 +291,12 @@ class Host:
                 self._chores.append(chore)
         return moved or bool(self._chores)
 
+    def _tend(self) -> None:
+        """Look from time to time for jobs that nobody takes in."""
+        if time.monotonic() >= self._next_tending:
+            self._next_tending = time.monotonic() + _TEND
+            self.intaking.go_on()
+
     def _advance(self, chore: "_Chore") -> bool:
         """One step of a chore; whether there is more of it."""
         try:
@@ -303,6 +314,9 @@ class Host:
         try:
             if self.app.lock.shared and not self.app.lock.take():
                 self._leading = False
+                # Whoever leads now goes on with them.
+                self._chores.clear()
+                self.intaking.let_go()
                 self._stack.close()
         except StoreUnavailable:
             # Nobody can lead without the store.

@@ -4,6 +4,7 @@ import hashlib
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +14,13 @@ import msgspec
 import structlog
 from msgspec import structs
 
+from limner.app.lock import lives
 from limner.app.preparing import PAGE, Preparing, Request, lists
 from limner.app.receivers import check_receiver
 from limner.app.submitting import RECORD_LINES, CallbackAsk, Manifest, Submission, lines_of, pages_of
 from limner.domain.jobs import Job, JobState
 from limner.domain.records import RecordIn, SetAside
-from limner.errors import LimnerError, UsageError
+from limner.errors import LimnerError, StoreUnavailable, UsageError
 from limner.store.callbacks import Callback
 from limner.store.store import Transaction
 
@@ -30,6 +32,11 @@ AT_ONCE = 5_000
 #: Bytes of a manifest at most.
 _MANIFEST = 4_000_000_000
 _CHUNK = 1 << 20
+#: A manifest is fetched within this time, and asked for so often, with so many seconds between.
+_FETCH = timedelta(minutes=30)
+_PAUSES = (1.0, 5.0, 0.0)
+#: Statuses that may pass.
+_PASSING = (408, 425, 429, 500, 502, 503, 504)
 _log = structlog.get_logger(__name__)
 
 
@@ -39,16 +46,23 @@ class Intaking:
     def __init__(self, host: "Host") -> None:
         self._host = host
         self._stopping = threading.Event()
-        self._fetching: list[threading.Thread] = []
+        #: Jobs that this process takes in now.
+        self._in_hand: set[str] = set()
 
     def stop(self) -> None:
         """Fetch no more manifests; what was begun goes on with the next start."""
         self._stopping.set()
 
+    def let_go(self) -> None:
+        """Take nothing in any more: another process does."""
+        self._in_hand.clear()
+
     def submit(self, ask: Submission) -> Job:
         """Make the job, see :meth:`limner.app.hosting.Host.submit`."""
         if ask.callback is not None:
             self._check_callback(ask.callback)
+        if ask.manifest is not None:
+            self._check_manifest(ask.manifest)
         aside: list[SetAside] = []
         if ask.rows is not None and len(ask.rows) > AT_ONCE:
             aside = [row for row in ask.rows if isinstance(row, SetAside)]
@@ -64,11 +78,17 @@ class Intaking:
             if ask.rows is not None:
                 self._take(tx, ask, job)
             job = tx.jobs.get(job.id)
-        if ask.manifest is not None:
-            self._begin(job, ask.manifest)
-        elif ask.rows is None:
-            host.do(partial(self._stored, job, ask))
+            if not job.sealed:
+                self._in_hand.add(job.id)
+        if not job.sealed:
+            self._begin(job, ask)
         return job
+
+    def _check_manifest(self, manifest: Manifest) -> None:
+        if manifest.sha256 is None and not manifest.url:
+            raise UsageError("A manifest is named by its digest or by its address; here is neither.")
+        if manifest.sha256 is not None and not self._host.app.artifacts.has(manifest.sha256):
+            raise UsageError(f"There are no bytes with the digest {manifest.sha256}; hand the manifest in first.")
 
     def _check_callback(self, ask: CallbackAsk) -> None:
         host = self._host
@@ -80,20 +100,48 @@ class Intaking:
         check_receiver(ask.url, ask.token, guard=host.app.guard())
 
     def go_on(self) -> None:
-        """Go on with the jobs that an earlier process had not taken in whole."""
+        """
+        Go on with the jobs that nobody takes in any more.
+
+        An earlier process was stopped meanwhile, one that only answers made them, or a command that is gone by now.
+        """
         host = self._host
-        with host.lock, host.store.transaction() as tx:
-            unsealed = [job for job in tx.jobs.open() if not job.sealed and job.pipeline in host.pipelines]
-            for job in unsealed:
+        with host.store.reading() as tx:
+            left = [job for job in tx.jobs.open() if self._is_left(job)]
+        for job in left:
+            with host.lock:
+                if job.id not in self._in_hand:
+                    self._adopt(job)
+
+    def _is_left(self, job: Job) -> bool:
+        """Whether a job is not known whole, and no living process sees to it."""
+        process = job.detail.get("process")
+        return (
+            not job.sealed
+            and job.pipeline in self._host.pipelines
+            and job.id not in self._in_hand
+            and not (isinstance(process, str) and lives(process))
+        )
+
+    def _adopt(self, job: Job) -> None:
+        """Go on with one job, or say why that cannot be."""
+        host = self._host
+        self._in_hand.add(job.id)
+        try:
+            with host.store.transaction() as tx:
                 host.serving.choose(tx, job.pipeline, job.choices)
                 if "manifest" not in job.detail and "stored" not in job.detail:
                     tx.jobs.event(job.id, "interrupted", at=host.clock.now())
                     host.engine.desk.seal(tx, job.id, host.engine.scope(tx, job.pipeline, job.choices))
-        for job in unsealed:
-            if "manifest" in job.detail:
-                self._begin(job, msgspec.convert(job.detail["manifest"], Manifest))
-            elif "stored" in job.detail:
-                host.do(partial(self._stored, job, Submission(pipeline=job.pipeline, ids=job.detail["stored"])))
+                    return
+        except UsageError as error:
+            self._refuse(job, str(error))
+        else:
+            named = job.detail.get("manifest")
+            manifest = None if named is None else msgspec.convert(named, Manifest)
+            full = job.detail.get("full") is True
+            ids = job.detail.get("stored")
+            self._begin(job, Submission(pipeline=job.pipeline, manifest=manifest, ids=ids, full=full))
 
     def _open(self, tx: Transaction, ask: Submission) -> Job:
         """The job's row, its callback and its idempotency key."""
@@ -104,6 +152,8 @@ class Intaking:
             detail["manifest"] = msgspec.to_builtins(ask.manifest)
         elif ask.rows is None:
             detail["stored"] = None if ask.ids is None else list(ask.ids)
+            if ask.full:
+                detail["full"] = True
         job = host.engine.desk.open(
             tx,
             ask.pipeline,
@@ -144,35 +194,64 @@ class Intaking:
         lines = lines_of(row for row in rows if isinstance(row, RecordIn))
         return Manifest(sha256=self._host.app.artifacts.put(b"".join(lines)), reader=RECORD_LINES)
 
-    def _begin(self, job: Job, manifest: Manifest) -> None:
-        """Read a manifest in the background; one behind an address is fetched first."""
-        if manifest.sha256 is not None:
+    def _begin(self, job: Job, ask: Submission) -> None:
+        """Take a job in, in the background; a manifest behind an address is fetched first."""
+        manifest = ask.manifest
+        if not self._host.leads:
+            # The process that runs the engine finds it within a second.
+            self._in_hand.discard(job.id)
+        elif manifest is None:
+            self._host.do(partial(self._stored, job, ask))
+        elif manifest.sha256 is not None:
             self._host.do(partial(self._read, job, manifest))
-            return
-        thread = threading.Thread(target=self._fetch, args=(job, manifest), name=f"manifest {job.id}", daemon=True)
-        self._fetching.append(thread)
-        thread.start()
+        else:
+            name = f"manifest {job.id}"
+            threading.Thread(target=self._fetch, args=(job, manifest), name=name, daemon=True).start()
 
     def _fetch(self, job: Job, manifest: Manifest) -> None:
         """Fetch a manifest into the artifacts, through the guard, then have it read."""
         host = self._host
         try:
-            sha256 = self._download(manifest.url or "")
-        except (LimnerError, httpx.HTTPError, OSError) as error:
-            if not self._stopping.is_set():
-                self._refuse(job, f"The manifest {manifest.url} cannot be fetched: {error}")
+            fetched = structs.replace(manifest, sha256=self._fetched(manifest.url or ""))
+            if self._stopping.is_set():
+                return
+            with host.lock, host.store.transaction() as tx:
+                now = tx.jobs.get(job.id)
+                tx.jobs.replace(structs.replace(now, detail={**now.detail, "manifest": msgspec.to_builtins(fetched)}))
+        except StoreUnavailable as error:
+            _log.warning("manifest_waits", job=job.id, reason=str(error))
+            self._in_hand.discard(job.id)
+        except (LimnerError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            self._give_up(job, f"The manifest {manifest.url} cannot be fetched: {error}")
+        else:
+            host.do(partial(self._read, job, fetched))
+
+    def _give_up(self, job: Job, reason: str) -> None:
+        """Refuse a job from a thread of its own; where the store is out of reach it is tried again."""
+        if self._stopping.is_set():
             return
-        fetched = structs.replace(manifest, sha256=sha256)
-        with host.lock, host.store.transaction() as tx:
-            now = tx.jobs.get(job.id)
-            tx.jobs.replace(structs.replace(now, detail={**now.detail, "manifest": msgspec.to_builtins(fetched)}))
-        host.do(partial(self._read, job, fetched))
+        try:
+            self._refuse(job, reason)
+        except StoreUnavailable as error:
+            _log.warning("manifest_waits", job=job.id, reason=str(error))
+            self._in_hand.discard(job.id)
+
+    def _fetched(self, url: str) -> str:
+        """The digest of the bytes behind *url*, which are among the artifacts now; what may pass is tried again."""
+        for pause in _PAUSES:
+            try:
+                return self._download(url)
+            except (httpx.TransportError, httpx.HTTPStatusError) as error:
+                passing = not isinstance(error, httpx.HTTPStatusError) or error.response.status_code in _PASSING
+                if not passing or not pause or self._stopping.wait(pause):
+                    raise
+        raise AssertionError("the last pause is none")
 
     def _download(self, url: str) -> str:
         digest = hashlib.sha256()
         with tempfile.NamedTemporaryFile(prefix="limner-manifest-") as file:
             size = 0
-            with self._host.app.guard().client() as client, client.stream("GET", url) as answer:
+            with self._host.app.guard().client(total=_FETCH) as client, client.stream("GET", url) as answer:
                 answer.raise_for_status()
                 for chunk in answer.iter_bytes(_CHUNK):
                     size += len(chunk)
@@ -184,35 +263,43 @@ class Intaking:
             return self._host.app.artifacts.put_file(Path(file.name))
 
     def _read(self, job: Job, manifest: Manifest) -> Iterator[None]:
-        """Take the rows of a manifest in, a page in each step."""
-        assert manifest.sha256 is not None
-        file = self._host.app.artifacts.path(manifest.sha256)
-        pages = pages_of(file, reader=manifest.reader, page=PAGE)
-        asked = Request(pipeline=job.pipeline, pages=pages, choices=job.choices, priority=job.priority)
-        yield from self._prepare(job, asked)
+        """Take the rows of a manifest in, a page in each step, from where it was left."""
+        yield from self._prepare(
+            job, Request(pipeline=job.pipeline, choices=job.choices, priority=job.priority), manifest
+        )
 
     def _stored(self, job: Job, ask: Submission) -> Iterator[None]:
         """Enter records that are stored already."""
         asked = Request(pipeline=job.pipeline, ids=ask.ids, full=ask.full, choices=job.choices, priority=job.priority)
         yield from self._prepare(job, asked)
 
-    def _prepare(self, job: Job, request: Request) -> Iterator[None]:
-        """What comes before a job's work; a job that has no records, or ended meanwhile, is let be."""
+    def _prepare(self, job: Job, request: Request, manifest: Manifest | None = None) -> Iterator[None]:
+        """What comes before a job's work; whatever goes wrong with it ends the job, so that it never hangs."""
         try:
-            for _ in Preparing(self._host.engine).over(request, job):
-                if self._ended(job):
-                    return
-                yield
-        except UsageError as error:
+            if manifest is not None:
+                request = structs.replace(request, pages=self._pages(job, manifest))
+            yield from Preparing(self._host.engine).over(request, job)
+        except StoreUnavailable:
+            # It is begun anew, from where it was left.
+            raise
+        except LimnerError as error:
             self._refuse(job, str(error))
+        except Exception as error:  # noqa: BLE001  a reader of rows may be anybody's code
+            _log.exception("intake_broke", job=job.id)
+            self._refuse(job, f"Its records cannot be taken in: {type(error).__name__}: {error}")
+        self._in_hand.discard(job.id)
 
-    def _ended(self, job: Job) -> bool:
+    def _pages(self, job: Job, manifest: Manifest) -> Iterator[list[RecordIn | SetAside]]:
+        """The pages of a manifest that were not taken in yet."""
         with self._host.store.reading() as tx:
-            return tx.jobs.get(job.id).state.ended
+            taken = tx.jobs.get(job.id).taken
+        file = self._host.app.artifacts.path(manifest.sha256 or "")
+        return pages_of(file, reader=manifest.reader, page=PAGE, after=taken)
 
     def _refuse(self, job: Job, reason: str) -> None:
         """End a job that cannot be taken in as failed, and say why in its events."""
         host = self._host
+        self._in_hand.discard(job.id)
         with host.lock, host.store.transaction() as tx:
             if not tx.jobs.get(job.id).state.ended:
                 tx.jobs.event(job.id, "refused", at=host.clock.now(), detail={"reason": reason})

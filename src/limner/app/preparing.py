@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from limner.domain.jobs import Job
 from limner.domain.records import RecordIn, SetAside
@@ -42,7 +42,11 @@ class Preparing:
         self._engine = engine
 
     def over(self, request: Request, job: Job) -> Iterator[None]:
-        """Everything before the job is sealed, a transaction at a time."""
+        """
+        Everything before the job is sealed, a transaction at a time; it ends early where the job has ended.
+
+        Killed anywhere and begun again with the rows after those that the job says were taken, it counts nothing twice.
+        """
         engine = self._engine
         with engine.store.transaction() as tx:
             scope = engine.scope(tx, request.pipeline, lists(request.choices))
@@ -60,6 +64,8 @@ class Preparing:
         else:
             yield from self._take_stored(request, job, scope)
         with engine.store.transaction() as tx:
+            if tx.jobs.get(job.id).state.ended:
+                return
             if tx.ledger.counts(job.id).records == 0 and not tx.jobs.get(job.id).set_aside:
                 raise UsageError(_nothing(request))
             engine.desk.seal(tx, job.id, engine.scope(tx, request.pipeline, lists(request.choices)))
@@ -72,10 +78,14 @@ class Preparing:
         for page in request.pages:
             chosen = [row for row in page if _wanted(row, request, wanted)]
             with engine.store.transaction() as tx:
+                now = tx.jobs.get(job.id)
+                if now.state.ended:
+                    return
                 scopes = engine.scopes(tx)
                 mine = engine.scope(tx, request.pipeline, lists(request.choices))
                 taken = engine.intake.take(tx, scopes, mine, job.id, chosen, priority=request.priority)
                 tx.jobs.grow(job.id, reused=taken.reused)
+                tx.jobs.replace(structs.replace(now, taken=now.taken + len(page)))
             yield
 
     def _take_stored(self, request: Request, job: Job, scope: Scope) -> Iterator[None]:
@@ -84,6 +94,9 @@ class Preparing:
         whole = request.ids is None and request.since is None and request.until is None
         if whole and scope.standing:
             with engine.store.transaction() as tx:
+                if tx.ledger.counts(job.id).records:
+                    # Whoever did it was killed before the job was sealed.
+                    return
                 owner = standing(request.pipeline)
                 counts = tx.ledger.counts(owner)
                 tx.ledger.copy(owner, to=job.id)
@@ -93,6 +106,8 @@ class Preparing:
         after = 0
         while True:
             with engine.store.transaction() as tx:
+                if tx.jobs.get(job.id).state.ended:
+                    return
                 keys, after = self._stored_page(tx, request, scope, after)
                 if keys:
                     reused = engine.intake.enter(

@@ -32,16 +32,23 @@ class Serving:
         What a moved version makes stale in a standing pipeline is planned by the host's loop, a page at a time.
         """
         host = self._host
-        for name, pipeline in host.pipelines.items():
+        for pipeline in host.pipelines.values():
             host.app.add_shipped_models(pipeline)
-            with host.store.reading() as tx:
-                self.known[name] = known_of(tx, pipeline, host.app.project)
+        self.look()
+        for name, pipeline in host.pipelines.items():
             with host.lock, host.store.transaction() as tx:
                 view = host.engine.view(tx, name, {})
                 retire_undeclared(tx, view)
                 self._activate(tx, view)
             if pipeline.standing:
                 host.do(partial(self._pass_over, name))
+
+    def look(self) -> None:
+        """Look what the implementations are now, and move nothing."""
+        host = self._host
+        for name, pipeline in host.pipelines.items():
+            with host.store.reading() as tx:
+                self.known[name] = known_of(tx, pipeline, host.app.project)
 
     def problems(self, pipeline: str) -> Mapping[Way, str]:
         """Why implementations of a pipeline cannot run here, by stage and implementation."""

@@ -91,14 +91,17 @@ def lines_of(rows: Iterable[RecordIn]) -> Iterator[bytes]:
         yield _encoder.encode(row) + b"\n"
 
 
-def pages_of(file: Path, *, reader: str, page: int) -> Iterator[list[RecordIn | SetAside]]:
-    """The rows of a manifest's file, a *page* at a time; blank lines are passed over."""
+def pages_of(file: Path, *, reader: str, page: int, after: int = 0) -> Iterator[list[RecordIn | SetAside]]:
+    """The rows of a manifest's file, a *page* at a time, without the first so many; blank lines are passed over."""
     read = load_target(reader)
     assert callable(read), f"{reader} is no function"
     rows: list[RecordIn | SetAside] = []
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
+                continue
+            if after:
+                after -= 1
                 continue
             rows.append(read(line, number))
             if len(rows) == page:

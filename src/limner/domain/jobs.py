@@ -85,6 +85,8 @@ class Job(Struct, frozen=True, kw_only=True):
     round: int = 1
     #: All its records are known; until then it cannot end.
     sealed: bool = False
+    #: Rows of its source that were taken in: where a server goes on that was stopped meanwhile.
+    taken: int = 0
     #: Source rows that could not become records.
     set_aside: int = 0
     #: Outputs computed for it, and results that were found current.

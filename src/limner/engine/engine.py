@@ -138,7 +138,7 @@ class Engine:
         answers = [message for message in messages if isinstance(message, Answer)]
         with self.store.transaction() as tx:
             scopes = self.scopes(tx)
-            before = [stand_before(tx, answer) for answer in answers]
+            before = stand_before(tx, answers)
             self._commit(tx, scopes, messages)
             receipts = receipts_after(tx, answers, before)
             envelopes = self._dispatcher.dispatch(tx, scopes)

@@ -38,9 +38,20 @@ class Receipt(Struct, frozen=True, kw_only=True):
     problems: list[str] = field(default_factory=list)
 
 
-def stand_before(tx: Transaction, answer: Answer) -> Taken:
-    """How an answer is about to be taken, before it is committed."""
-    task = tx.tasks.any_state(answer.task)
+def stand_before(tx: Transaction, answers: Sequence[Answer]) -> list[Taken]:
+    """How *answers* are about to be taken, before they are committed together."""
+    said: dict[tuple[int, int], set[int]] = {}
+    found = []
+    for answer in answers:
+        task = tx.tasks.any_state(answer.task)
+        before = said.setdefault((task.node, task.version), set()) if task else set()
+        found.append(Taken.DUPLICATE if before.issuperset(answer.keys) and before else _stand(tx, task, answer))
+        before.update(answer.keys)
+    return found
+
+
+def _stand(tx: Transaction, task: StoredTask | None, answer: Answer) -> Taken:
+    """How one answer is taken; *task* is the one that it is for."""
     if task is None:
         return Taken.REFUSED
     if task.state == TaskState.DROPPED:

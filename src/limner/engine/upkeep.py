@@ -31,12 +31,21 @@ class Upkeep:
             tx.tasks.extend(beat.tasks, until=self._clock.now() + self._lease, worker=beat.worker)
 
     def released(self, tx: Transaction, scopes: Sequence[Scope], given: Sequence[Released]) -> list[Answer]:
-        """Send again what workers gave back; where one cannot run the task at all, the answers that say so."""
+        """
+        Send again what workers gave back; where one cannot run the task at all, the answers that say so.
+
+        What is said of an earlier attempt takes nothing from whoever holds the task now.
+        """
+        if not given:
+            return []
+        held = tx.tasks.load({message.task for message in given})
+        given = [m for m in given if m.task in held and held[m.task].attempt == m.attempt]
         tx.tasks.unsend([message.task for message in given if message.reason == STOPPING])
         places = _places(scopes)
         answers = []
         broken = {message.task: message for message in given if message.reason != STOPPING}
-        for pk, task in tx.tasks.load(broken).items():
+        for pk in broken:
+            task = held[pk]
             failure = Failure(
                 code=FailureCode.MODEL_UNAVAILABLE,
                 message=f"The inferrer cannot be loaded: {broken[pk].reason}",
@@ -58,8 +67,8 @@ class Upkeep:
             if task.node not in places:
                 continue
             scope, node = places[task.node]
-            if self._bus.count(address_of(scope.view, node)):
-                tx.tasks.extend([task.pk], until=self._clock.now() + self._lease, worker=task.worker or "")
+            if not task.worker and self._bus.count(address_of(scope.view, node)):
+                tx.tasks.extend([task.pk], until=self._clock.now() + self._lease, worker="")
             elif task.lost == 0:
                 self._again(tx, task, task.keys)
             elif len(task.keys) > 1:
