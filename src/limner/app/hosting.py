@@ -22,7 +22,7 @@ from limner.domain.tasks import Answer, FromWorker
 from limner.domain.versions import Version
 from limner.engine.engine import Engine
 from limner.engine.receipts import Receipt
-from limner.errors import BusUnavailable, ConfigurationError, LimnerError, StoreUnavailable
+from limner.errors import BusUnavailable, ConfigurationError, LimnerError, NotFound, StoreUnavailable
 from limner.store.store import Store
 
 #: How long a turn waits for answers when there is nothing else to do.
@@ -89,7 +89,9 @@ class Host:
         Raises:
             NotFound: there is none; the sentence names the known ones.
         """
-        return self.pipelines[name] if name in self.pipelines else self.app.pipeline(name)
+        if name not in self.pipelines:
+            raise NotFound(f"No pipeline {name} is served here; known are: {', '.join(self.pipelines) or 'none'}")
+        return self.pipelines[name]
 
     def start(self) -> None:
         """
