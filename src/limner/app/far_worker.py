@@ -116,7 +116,8 @@ class FarWorker:
             fetcher = self._fetcher()
             bus = self._bus(answer)
             worker = self._worker = self._made(bus, fetcher)
-            worker.start()
+            if ends is None or not self._too_late(worker, left=ends - time.monotonic()):
+                worker.start()
             beats = threading.Thread(target=self._beat, name="heartbeats", daemon=True)
             beats.start()
             why = self._until_over(worker, ends=ends)
@@ -181,6 +182,8 @@ class FarWorker:
             resolvers=self._parts.resolvers(),
             at_once=settings.per_host,
             rate=settings.per_host_rate or None,
+            connect=timedelta(seconds=settings.connect_timeout),
+            total=timedelta(seconds=settings.fetch_timeout),
             max_bytes_in_flight=self._settings.max_bytes_in_flight or settings.max_bytes_in_flight,
         )
 

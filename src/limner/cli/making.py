@@ -80,13 +80,30 @@ def try_(
         raise typer.Exit(SOME_FAILED)
 
 
-def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
+def doctor(
+    ctx: typer.Context,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="Look, from a worker's machine, at the ways to this server instead."),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", metavar="FILE", help="The worker's token, in place of LIMNER_TOKEN.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check the settings and every connected part. What is wrong, and what to do; exit status 1 where anything is."""
     from limner.app.doctor import State, examine
 
     session = session_of(ctx)
-    with patience("Looking at every part"):
-        findings = examine(session.folder, options=session.options)
+    if url is not None:
+        from limner.app.doctor_far import examine_ways
+        from limner.server_client import token_from
+
+        with patience("Looking at the ways to the server"):
+            findings = examine_ways(url, token=token_from(None, file=token_file))
+    else:
+        with patience("Looking at every part"):
+            findings = examine(session.folder, options=session.options)
     wrong = [finding for finding in findings if finding.state is State.WRONG]
     if as_json:
         document({"sound": not wrong, "findings": findings})

@@ -1,4 +1,9 @@
-"""What every bus must do; subclass it and give it a fixture `bus`."""
+"""
+What every bus must do; subclass it and give it a fixture `bus`.
+
+One bus keeps half of it: a far worker's, over HTTP, takes tasks and publishes answers, and fills no topic. Its cases
+stand in tests/far/test_http_bus.py, which says what is left out.
+"""
 
 import threading
 import time

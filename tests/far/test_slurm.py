@@ -1,0 +1,181 @@
+"""The SLURM recipe: checked by shellcheck, and run by a stand-in for sbatch that does what its directives ask for."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from limner.app.tokens import Tokens
+from tests.far.rig import Server, until
+from tests.far.workers import INFERRERS
+
+#: What stands in for SLURM's commands on the path of a job: srun runs what it is given, squeue tells the time left.
+SRUN = '#!/bin/sh\nwhile [ "${1#--}" != "$1" ]; do shift; done\nexec "$@"\n'
+SQUEUE = '#!/bin/sh\necho "  $LEFT"\n'
+APPTAINER = '#!/bin/sh\necho "$@" > "$PWD/apptainer.txt"\nwhile [ "$1" != limner ]; do shift; done\nexec "$@"\n'
+
+
+class Slurm:
+    """Runs a batch script as sbatch would, without a cluster."""
+
+    def __init__(self, folder: Path, script: Path) -> None:
+        self.script = script
+        self.folder = folder
+        folder.mkdir()
+        commands = folder / "bin"
+        commands.mkdir()
+        for name, text in {"srun": SRUN, "squeue": SQUEUE, "apptainer": APPTAINER}.items():
+            (commands / name).write_text(text)
+            (commands / name).chmod(0o755)
+        limner = commands / "limner"
+        limner.write_text(f'#!/bin/sh\nexec {sys.executable} -m limner.cli.main "$@"\n')
+        limner.chmod(0o755)
+        self._path = f"{commands}{os.pathsep}{os.environ['PATH']}"
+
+    def directives(self) -> dict[str, str]:
+        """The options that the script's head asks for."""
+        found = re.findall(r"^#SBATCH --([a-z-]+)(?:=(.*))?$", self.script.read_text(), re.MULTILINE)
+        return dict(found)
+
+    def sbatch(self, count: int, *, left: str, **environment: str) -> "list[subprocess.Popen[bytes]]":
+        """Start an array of *count* jobs, each with so much time left."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("LIMNER_") and "proxy" not in k.lower()}
+        jobs = []
+        for at in range(1, count + 1):
+            slurm = {"SLURM_JOB_ID": str(100 + at), "SLURM_ARRAY_JOB_ID": "100", "SLURM_ARRAY_TASK_ID": str(at)}
+            own = {"PATH": self._path, "LEFT": left, "SLURM_SUBMIT_DIR": str(self.folder)} | slurm | environment
+            with (self.folder / f"{at}.log").open("wb") as log:
+                jobs.append(
+                    subprocess.Popen(
+                        ["bash", str(self.script)], cwd=self.folder, env=clean | own, stdout=log, stderr=log
+                    )
+                )
+        return jobs
+
+    def said(self) -> str:
+        """What all jobs wrote."""
+        return "".join(file.read_text() for file in sorted(self.folder.glob("*.log")))
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, repository: Path) -> Slurm:
+    """A cluster that is none, and the recipe."""
+    return Slurm(tmp_path / "slurm", repository / "deploy" / "slurm" / "limner-worker.sbatch")
+
+
+def token_file(server: Server, folder: Path) -> Path:
+    """A file with a token that only its owner may read."""
+    made = Tokens(server.host.store, clock=server.host.clock).create("cluster", scopes=["work"])
+    file = folder / "token"
+    file.write_text(made.token)
+    file.chmod(0o600)
+    return file
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_a24_shellcheck_finds_nothing(slurm: Slurm) -> None:
+    """The script is sound as far as shellcheck can tell."""
+    done = subprocess.run(["shellcheck", str(slurm.script)], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_a24_the_head_asks_for_what_a_worker_needs(slurm: Slurm) -> None:
+    """Twelve hours, a GPU, four cores, 32 GB, an array, queued again, and TERM five minutes before the end."""
+    asked = slurm.directives()
+
+    wanted = {"time": "12:00:00", "gres": "gpu:1", "cpus-per-task": "4", "mem": "32G", "signal": "TERM@300"}
+    assert wanted.items() <= asked.items()
+    assert {"array", "requeue"} <= set(asked)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a24_an_array_of_three_does_a_job_and_drains(slurm: Slurm, tmp_path: Path) -> None:
+    """Three workers share a job; told to end in the middle of it they end with status 0, and three others end it."""
+    (slurm.folder / "inferrers.py").write_text(INFERRERS)
+    (slurm.folder / "pace").write_text("0.05")
+    with Server(tmp_path / "project", inferrers=INFERRERS, settings="lease = 5.0\nin_flight = 64\n") as server:
+        known = {"LIMNER_URL": server.url, "LIMNER_TOKEN_FILE": str(token_file(server, tmp_path))}
+        job = server.submit([{"number": n} for n in range(300)])
+
+        first = slurm.sbatch(3, left="11:59:00", LIMNER_STAGES="double", **known)
+        until(lambda: server.counts(job).done >= 30)
+        for one in first:
+            one.send_signal(signal.SIGTERM)
+        ended = [one.wait(60) for one in first]
+        done = server.counts(job).done
+        (slurm.folder / "pace").write_text("0")
+        second = slurm.sbatch(3, left="1-00:00:00", LIMNER_OPTIONS="--idle-exit 1 --parallel 1", **known)
+        state = server.wait(job, within=timedelta(seconds=60))
+        ended += [one.wait(60) for one in second]
+        with server.host.store.reading() as tx:
+            seen = [w.hello.slurm_job_id or "" for w in tx.workers.listing()]
+            charged = tx.connection.exec_driver_sql("SELECT count(*) FROM attempts").scalar()
+
+    assert (state, ended) == ("done", [0] * 6), slurm.said()
+    assert 30 <= done < 300
+    assert charged == 0
+    assert sorted(seen) == sorted(["101", "102", "103"] * 2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a24_near_the_end_it_takes_no_more(slurm: Slurm, tmp_path: Path) -> None:
+    """With seconds left a worker begins nothing that it could not end."""
+    (slurm.folder / "inferrers.py").write_text(INFERRERS)
+    with Server(tmp_path / "project", inferrers=INFERRERS) as server:
+        job = server.submit([{"number": n} for n in range(8)])
+        known = {"LIMNER_URL": server.url, "LIMNER_TOKEN_FILE": str(token_file(server, tmp_path))}
+
+        (one,) = slurm.sbatch(1, left="0:05", **known)
+
+        assert one.wait(60) == 0, slurm.said()
+        assert "the walltime is nearly over" in slurm.said()
+        assert server.counts(job).done == 0
+
+
+@pytest.mark.slow
+def test_a24_it_runs_in_an_image(slurm: Slurm, tmp_path: Path) -> None:
+    """With LIMNER_IMAGE the worker is started by Apptainer, with the graphics card, the project and the token."""
+    (slurm.folder / "inferrers.py").write_text(INFERRERS)
+    with Server(tmp_path / "project", inferrers=INFERRERS) as server:
+        job = server.submit([{"number": 1}])
+        known = {"LIMNER_URL": server.url, "LIMNER_TOKEN_FILE": str(token_file(server, tmp_path))}
+        (one,) = slurm.sbatch(1, left="1:00:00", LIMNER_IMAGE="moths.sif", LIMNER_OPTIONS="--idle-exit 1", **known)
+
+        assert server.wait(job) == "done"
+        assert one.wait(60) == 0
+
+    words = (slurm.folder / "apptainer.txt").read_text().split()
+    assert words[:2] == ["exec", "--nv"]
+    assert "moths.sif" in words
+    assert str(tmp_path) in words
+
+
+@pytest.mark.parametrize(("mode", "why"), [(0o644, "Others may read"), (None, "There is no token")])
+def test_a24_a_token_that_others_may_read_is_refused(slurm: Slurm, tmp_path: Path, mode: int | None, why: str) -> None:
+    """Before anything is started it is looked whether the token is there, and is a secret."""
+    file = tmp_path / "token"
+    if mode is not None:
+        file.write_text("secret")
+        file.chmod(mode)
+
+    (one,) = slurm.sbatch(1, left="1:00:00", LIMNER_URL="http://127.0.0.1:9", LIMNER_TOKEN_FILE=str(file))
+
+    assert one.wait(30) == 2
+    assert why in slurm.said()
+
+
+def test_a24_it_needs_the_address_of_a_server(slurm: Slurm) -> None:
+    """Without LIMNER_URL it says what is missing."""
+    (one,) = slurm.sbatch(1, left="1:00:00")
+
+    assert one.wait(30) != 0
+    assert "LIMNER_URL: is needed" in slurm.said()
