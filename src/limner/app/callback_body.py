@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 from msgspec import Struct
 
+from limner.app.submitting import OWN_NOTES
 from limner.clock import Clock
 from limner.domain.assessment import Node
 from limner.domain.failures import Failure, FailureCode
@@ -21,10 +22,6 @@ from limner.store.store import Store, Transaction
 
 if TYPE_CHECKING:
     from limner.app.app import App
-
-
-#: What the platform keeps with a job for itself.
-_OWN_NOTES = ("process", "manifest", "stored")
 
 
 class Hosting(Protocol):
@@ -70,7 +67,7 @@ def body(host: Hosting, job: Job, keys: Sequence[int]) -> dict[str, Value]:
         "round": job.round,
         "state": job.state.value,
         "counts": counts,
-        "detail": {name: value for name, value in job.detail.items() if name not in _OWN_NOTES},
+        "detail": {name: value for name, value in job.detail.items() if name not in OWN_NOTES},
         # The outbox fills it in.
         "page": None,
         "records": rows,

@@ -17,7 +17,7 @@ from msgspec import structs
 from limner.app.lock import lives
 from limner.app.preparing import PAGE, Preparing, Request, lists
 from limner.app.receivers import check_receiver
-from limner.app.submitting import RECORD_LINES, CallbackAsk, Manifest, Submission, lines_of, pages_of
+from limner.app.submitting import OWN_NOTES, RECORD_LINES, CallbackAsk, Manifest, Submission, lines_of, pages_of
 from limner.domain.jobs import Job, JobState
 from limner.domain.records import RecordIn, SetAside
 from limner.errors import LimnerError, StoreUnavailable, UsageError
@@ -63,6 +63,8 @@ class Intaking:
             self._check_callback(ask.callback)
         if ask.manifest is not None:
             self._check_manifest(ask.manifest)
+        if own := OWN_NOTES.intersection(ask.detail):
+            raise UsageError(f"A job's detail may not be named {', '.join(sorted(own))}: these are Limner's own.")
         aside: list[SetAside] = []
         if ask.rows is not None and len(ask.rows) > AT_ONCE:
             aside = [row for row in ask.rows if isinstance(row, SetAside)]
@@ -139,9 +141,8 @@ class Intaking:
         else:
             named = job.detail.get("manifest")
             manifest = None if named is None else msgspec.convert(named, Manifest)
-            full = job.detail.get("full") is True
-            ids = job.detail.get("stored")
-            self._begin(job, Submission(pipeline=job.pipeline, manifest=manifest, ids=ids, full=full))
+            stored = job.detail.get("stored") or {}
+            self._begin(job, Submission(pipeline=job.pipeline, manifest=manifest, **stored))
 
     def _open(self, tx: Transaction, ask: Submission) -> Job:
         """The job's row, its callback and its idempotency key."""
@@ -151,9 +152,7 @@ class Intaking:
         if ask.manifest is not None:
             detail["manifest"] = msgspec.to_builtins(ask.manifest)
         elif ask.rows is None:
-            detail["stored"] = None if ask.ids is None else list(ask.ids)
-            if ask.full:
-                detail["full"] = True
+            detail["stored"] = {"ids": None if ask.ids is None else list(ask.ids), "full": ask.full}
         job = host.engine.desk.open(
             tx,
             ask.pipeline,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct, field
 
+from limner.app.submitting import OWN_NOTES
 from limner.domain.assessment import Node
 from limner.domain.jobs import Counts, Job
 from limner.domain.values import Value
@@ -94,7 +95,7 @@ def job_progress(
         ended=job.ended,
         expires=job.expires,
         choices=job.choices,
-        detail={name: value for name, value in job.detail.items() if name != "process"},
+        detail={name: value for name, value in job.detail.items() if name not in OWN_NOTES},
         waiting_reason=None if job.state.ended else _waiting(tx, view, job, stages=stages, counts=counts, now=now),
         stages=stages,
     )

@@ -13,6 +13,8 @@ from limner.domain.pipelines import Choices
 from limner.domain.records import RecordIn, SetAside
 from limner.domain.values import Value
 
+#: What Limner notes with a job for itself, beside what its client wants to be given back.
+OWN_NOTES = frozenset({"manifest", "process", "stored"})
 #: Reader of lines that are records as Limner itself writes them down.
 RECORD_LINES = "limner.app.submitting:record_of_line"
 _encoder = msgspec.json.Encoder()
