@@ -1,5 +1,6 @@
 """The outermost layer: sizes are bounded, requests are logged without their secrets, and nothing breaks unseen."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -7,7 +8,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from limner.api.problems import Refused, broken, problem_of
+from limner.api.problems import Refused, broken, problem, problem_of
 from limner.errors import LimnerError
 
 _log = structlog.get_logger(__name__)
@@ -41,6 +42,9 @@ class Bounds:
             await self._app(scope, bounded, said)
         except LimnerError as error:
             await said.instead(problem_of(error), scope, receive)
+        except asyncio.CancelledError:
+            # The server stops, and its grace is over; whoever waits is told before the line goes dead.
+            await said.instead(problem(503, "The server is stopping; ask again."), scope, receive)
         except Exception:  # noqa: BLE001  whatever it is, the client gets a sentence and the log the traceback
             _log.exception("request_broke", method=scope["method"], path=scope["path"])
             await said.instead(broken(), scope, receive)

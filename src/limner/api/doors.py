@@ -25,8 +25,8 @@ class Doors:
                 self._doors[host.name] = Online(host.app, window=self._window)
             return self._doors[host.name]
 
-    def close(self, *, grace: timedelta = timedelta(seconds=5)) -> None:
-        """Do what waits, and let go of every inferrer."""
+    def close(self, *, grace: timedelta = timedelta(seconds=0.5)) -> None:
+        """Let go of every inferrer; by now nobody waits for what is still under way."""
         with self._lock:
             doors, self._doors = list(self._doors.values()), {}
         for door in doors:

@@ -1,6 +1,7 @@
 """A server from its start to its end: projects at work, a socket, and a graceful stop."""
 
 import ipaddress
+import logging
 import signal
 import socket
 import threading
@@ -24,6 +25,8 @@ _log = structlog.get_logger(__name__)
 #: Connections that wait to be taken.
 _BACKLOG = 2048
 _KEEP_ALIVE = 75
+#: The part of the grace in which requests are answered to their end; the rest is for workers.
+_ANSWERING = 0.6
 
 
 class Serving:
@@ -37,7 +40,7 @@ class Serving:
         port: int,
         role: Literal["all", "api", "engine"] = "all",
         own_workers: bool = True,
-        grace: timedelta = timedelta(seconds=4),
+        grace: timedelta = timedelta(seconds=3),
     ) -> None:
         """*own_workers*: this process infers too; *grace* is the time that what is under way has at the end."""
         self._host = host
@@ -75,6 +78,7 @@ class Serving:
             self.projects.stop(self._grace)
 
     def _answer(self, started: Callable[[str | None], None]) -> None:
+        _log_as_data()
         self._refuse_open_door()
         app = create(self.projects, public=self._public)
         listening = listen(self._host, self._port)
@@ -82,10 +86,11 @@ class Serving:
         try:
             self.projects.start()
             self._load(app)
-            _Server(self._config(app), started=lambda: started(url)).run_until_stopped(listening)
+            server = _Server(self._config(app), started=lambda: started(url))
+            server.run_until_stopped(listening)
         finally:
             listening.close()
-            self.projects.stop(self._grace)
+            self.projects.stop(self._grace * (1 - _ANSWERING))
 
     def _config(self, app: FastAPI) -> uvicorn.Config:
         return uvicorn.Config(
@@ -95,7 +100,8 @@ class Serving:
             server_header=False,
             backlog=_BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE,
-            timeout_graceful_shutdown=max(1, round(self._grace.total_seconds())),
+            # uvicorn waits so long, a float of seconds as well as an int.
+            timeout_graceful_shutdown=self._grace.total_seconds() * _ANSWERING,  # type: ignore[arg-type]  # see above
         )
 
     def _refuse_open_door(self) -> None:
@@ -154,6 +160,20 @@ class _Server(uvicorn.Server):
         finally:
             for sign, handler in before.items():
                 signal.signal(sign, handler)
+
+
+class _AsData(logging.Handler):
+    """Hands the web server's own warnings on as log lines, without tracebacks of requests that were cut off."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        _log.warning("web_server", said=record.getMessage().partition("\n")[0])
+
+
+def _log_as_data() -> None:
+    logger = logging.getLogger("uvicorn")
+    logger.handlers = [_AsData(level=logging.WARNING)]
+    logger.propagate = False
 
 
 def is_loopback(host: str) -> bool:

@@ -24,6 +24,7 @@ from limner.engine.engine import Engine
 from limner.engine.receipts import Receipt
 from limner.errors import BusUnavailable, ConfigurationError, LimnerError, NotFound, StoreUnavailable
 from limner.store.store import Store
+from limner.worker.worker import Worker
 
 #: How long a turn waits for answers when there is nothing else to do.
 _IDLE = timedelta(seconds=0.05)
@@ -62,6 +63,8 @@ class Host:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._stack = ExitStack()
+        #: What infers in this process, once it leads.
+        self._worker: Worker | None = None
         #: Names of the forms that callbacks can have here.
         self.callback_formats: Collection[str] = ("limner",)
         #: Called about twice a second, beside the loop: followers, the outbox.
@@ -120,7 +123,7 @@ class Host:
             self.engine.start()
         self.intaking.go_on()
         if self._own_workers:
-            self._stack.enter_context(self.app.working(self._own_topics()))
+            self._worker = self._stack.enter_context(self.app.working(self._own_topics()))
         self._leading = True
 
     def stop(self, grace: timedelta) -> None:
@@ -129,6 +132,8 @@ class Host:
         self.intaking.stop()
         for thread in self._threads:
             thread.join(grace.total_seconds())
+        if self._worker is not None:
+            self._worker.stop(grace)
         self._stack.close()
         if self._leading:
             with self.lock:

@@ -42,7 +42,7 @@ def serve(
     ] = None,
     grace: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Time that what is under way has when it is stopped.")
-    ] = 4.0,
+    ] = 3.0,
     as_json: AsJson = False,
 ) -> None:
     """Serve the HTTP API, with the engine and workers. Stops gracefully on SIGTERM and Ctrl-C; nothing is lost."""

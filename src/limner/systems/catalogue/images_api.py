@@ -14,18 +14,20 @@ from limner.api.problems import status_of
 from limner.api.schemas import builtins_of
 from limner.app.looking import rows_at
 from limner.app.searching import Indexed
-from limner.domain.reads import Condition, where
+from limner.domain.reads import where
 from limner.domain.records import ExportRow
 from limner.domain.values import Value
 from limner.errors import LimnerError, NotFound
 from limner.search.base import Near, Page, Query
 from limner.search.encoders import near_by
 from limner.systems.catalogue.images_query import (
+    DATES,
     FACETS,
+    FILTERS,
     BadQuery,
     Wanted,
     aggregations_of,
-    filters_of,
+    dates_of,
     includes_of,
     wanted_of,
 )
@@ -60,8 +62,10 @@ class Images:
         facets = aggregations_of(params)
         one = caller.host.app.indexed(COLLECTION)
         with closing(one.index()) as index:
-            page, filters = _asked(one, lambda query: index.search(query), wanted, facets)
-            labels = {name: _labels(index.search, name, page, filters, caller) for name in facets}
+            asking = Asking(one, index.search)
+            paths = {name: asking.path(name, FACETS[name].paths) for name in facets}
+            page = asking.page(wanted, facets=tuple(dict.fromkeys(paths.values())))
+            labels = {name: self._labels(caller, asking, name, page, path) for name, path in paths.items()}
         shown = _shown(caller, [hit.id for hit in page.hits], includes)
         pages = math.ceil(page.total / wanted.page_size)
         found: dict[str, Value] = {
@@ -76,7 +80,7 @@ class Images:
         if wanted.page < pages:
             found["nextPage"] = str(url.include_query_params(page=wanted.page + 1))
         if facets:
-            found["aggregations"] = _aggregations(page, facets, labels)
+            found["aggregations"] = _aggregations(page, paths, labels)
         return found
 
     def single(self, caller: Caller, identity: str, params: QueryParams) -> dict[str, Value]:
@@ -89,35 +93,67 @@ class Images:
             shown[0]["withSimilarFeatures"] = _shown(caller, _like(caller, identity), includes)
         return dict(shown[0])
 
-
-def _asked(
-    one: Indexed, search: Callable[[Query], Page], wanted: Wanted, facets: Sequence[str]
-) -> tuple[Page, tuple[Condition, ...]]:
-    """The page of the index, and the conditions that led to it."""
-    near = None if wanted.colour is None else near_by(one.view.pipeline, kind="colour", value=f"#{wanted.colour}")
-    found: tuple[Page, tuple[Condition, ...]] | None = None
-    for filters in filters_of(wanted):
-        page = search(_query(wanted, filters, near, facets))
-        # A concept is named by its id, or by its identifier in the source: whichever finds something.
-        if found is None or (not found[0].total and page.total):
-            found = page, filters
-    if found is None:
-        raise AssertionError("there is always one way to filter")
-    return found
+    def _labels(self, caller: Caller, asking: "Asking", name: str, page: Page, path: str) -> dict[str, str]:
+        """What the ids of a facet are called: licences by their table, concepts by a work that has them."""
+        values = [str(one.value) for one in page.facets[path]]
+        if name == "locations.license":
+            return {value: licence_of(value)["label"] for value in values}
+        concepts = FACETS[name].concepts
+        found: dict[str, str] = {}
+        for value in values if concepts else ():
+            hits = asking.search(Query(filters=(where(path, "==", value),), limit=1)).hits
+            for row in _rows(caller, [hit.id for hit in hits]):
+                buckets = (row.parent_fields.get("facets") or {}).get(concepts) or []
+                found.update((str(bucket["id"]), str(bucket["label"])) for bucket in buckets)
+        return found
 
 
-def _query(wanted: Wanted, filters: tuple[Condition, ...], near: Near | None, facets: Sequence[str]) -> Query:
-    by_date = wanted.by_date and near is None
-    return Query(
-        text=wanted.query,
-        filters=filters,
-        near=near,
-        order="parent.production_dates" if by_date else None,
-        descending=by_date and wanted.descending,
-        limit=wanted.page_size,
-        offset=(wanted.page - 1) * wanted.page_size,
-        facets=tuple(FACETS[name].path for name in facets),
-    )
+class Asking:
+    """Asks one index in this API's terms."""
+
+    def __init__(self, one: Indexed, search: Callable[[Query], Page]) -> None:
+        self._one = one
+        self.search = search
+
+    def path(self, name: str, paths: Sequence[str], *, values: Sequence[str] | None = None) -> str:
+        """
+        The first of *paths* that the index holds and that has one of *values*, or any value.
+
+        Raises:
+            BadQuery: it holds none of them.
+        """
+        held = [path for path in paths if path in self._one.mapping.filters]
+        if not held:
+            raise BadQuery(f"{name}: it is not searched here; list {paths[0]} among the filters of the index")
+        for path in held[:-1]:
+            condition = where(path, "exists") if values is None else where(path, "in", list(values))
+            if self.search(Query(filters=(condition,), limit=0)).total:
+                return path
+        return held[-1]
+
+    def page(self, wanted: Wanted, *, facets: tuple[str, ...]) -> Page:
+        """The page that is wanted, and the counts of *facets*."""
+        near = None if wanted.colour is None else self._near(wanted.colour)
+        named = [
+            where(self.path(name, FILTERS[name], values=values), "in", list(values))
+            for name, values in wanted.values.items()
+        ]
+        by_date = wanted.by_date and near is None
+        return self.search(
+            Query(
+                text=wanted.query,
+                filters=(*dates_of(wanted), *named),
+                near=near,
+                order=DATES if by_date else None,
+                descending=by_date and wanted.descending,
+                limit=wanted.page_size,
+                offset=(wanted.page - 1) * wanted.page_size,
+                facets=facets,
+            )
+        )
+
+    def _near(self, colour: str) -> Near:
+        return near_by(self._one.view.pipeline, kind="colour", value=f"#{colour}")
 
 
 class _Bucket(Struct, frozen=True):
@@ -126,13 +162,13 @@ class _Bucket(Struct, frozen=True):
     count: int
 
 
-def _aggregations(page: Page, facets: Sequence[str], labels: Mapping[str, Mapping[str, str]]) -> dict[str, Value]:
+def _aggregations(page: Page, paths: Mapping[str, str], labels: Mapping[str, Mapping[str, str]]) -> dict[str, Value]:
     found: dict[str, Value] = {"type": "Aggregations"}
-    for name in facets:
+    for name, path in paths.items():
         facet = FACETS[name]
         buckets = [
             _Bucket(str(one.value), labels[name].get(str(one.value), str(one.value)), one.count)
-            for one in page.facets[facet.path]
+            for one in page.facets[path]
         ]
         buckets.sort(key=lambda bucket: (-bucket.count, bucket.label))
         found[facet.answers_as] = {
@@ -141,25 +177,6 @@ def _aggregations(page: Page, facets: Sequence[str], labels: Mapping[str, Mappin
                 {"data": {"id": b.id, "label": b.label}, "count": b.count, "type": "AggregationBucket"} for b in buckets
             ],
         }
-    return found
-
-
-def _labels(
-    search: Callable[[Query], Page], name: str, page: Page, filters: tuple[Condition, ...], caller: Caller
-) -> dict[str, str]:
-    """What the ids of a facet are called: licences by their table, concepts by a work that has them."""
-    facet = FACETS[name]
-    values = [str(one.value) for one in page.facets[facet.path]]
-    if name == "locations.license":
-        return {value: licence_of(value)["label"] for value in values}
-    if facet.concepts is None:
-        return {}
-    found: dict[str, str] = {}
-    for value in values:
-        hits = search(Query(filters=(where(facet.path, "==", value),), limit=1)).hits
-        for row in _rows(caller, [hit.id for hit in hits]):
-            buckets = (row.parent_fields.get("facets") or {}).get(facet.concepts) or []
-            found.update((str(bucket["id"]), str(bucket["label"])) for bucket in buckets)
     return found
 
 

@@ -2,9 +2,8 @@
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from itertools import product
 
 from msgspec import Struct, field
 from starlette.datastructures import QueryParams
@@ -20,15 +19,16 @@ _TOO_FAR = (
 )
 _COLOUR = re.compile(r"[0-9a-fA-F]{6}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_DATES = "parent.production_dates"
-#: By parameter: the paths that it may be about, tried in this order.
-_FILTERS: Mapping[str, tuple[str, ...]] = {
-    "locations.license": ("licences",),
-    "source.contributors.agent.label": ("parent.filters.contributors.labels",),
+DATES = "parent.production_dates"
+#: By parameter: the paths that it may be about. The first that the index holds and that finds something is taken: a
+#: concept is named by its id or by its identifier in the source, and records from a table have plain labels.
+FILTERS: Mapping[str, tuple[str, ...]] = {
+    "locations.license": ("licences", "licence"),
+    "source.contributors.agent.label": ("parent.filters.contributors.labels", "parent.contributors"),
     "source.contributors.agent": ("parent.filters.contributors.ids", "parent.filters.contributors.identifiers"),
-    "source.genres.label": ("parent.filters.genres.labels",),
+    "source.genres.label": ("parent.filters.genres.labels", "parent.genres"),
     "source.genres": ("parent.filters.genres.ids", "parent.filters.genres.identifiers"),
-    "source.subjects.label": ("parent.filters.subjects.labels",),
+    "source.subjects.label": ("parent.filters.subjects.labels", "parent.subjects"),
     "source.subjects": ("parent.filters.subjects.ids", "parent.filters.subjects.identifiers"),
 }
 _INCLUDES = ("source.contributors", "source.languages", "source.genres", "source.subjects")
@@ -46,24 +46,24 @@ class BadQuery(UsageError):
 class Facet(Struct, frozen=True, kw_only=True):
     """One aggregation."""
 
-    #: Path of the index whose values are counted.
-    path: str
+    #: Paths of the index whose values are counted: the first that the index holds and that has values.
+    paths: tuple[str, ...]
     #: Name in the answer.
     answers_as: str
     #: Where the counted values are ids: the list of a work that tells their labels.
     concepts: str | None = None
 
 
+def _facet(name: str) -> Facet:
+    kind = name.removeprefix("source.").partition(".")[0]
+    if name.endswith(".label"):
+        return Facet(paths=FILTERS[name], answers_as=name)
+    return Facet(paths=FILTERS[name][:1], answers_as=name, concepts=kind)
+
+
 FACETS: Mapping[str, Facet] = {
-    "locations.license": Facet(path="licences", answers_as="license"),
-    **{
-        f"source.{name}.label": Facet(path=f"parent.filters.{kind}.labels", answers_as=f"source.{name}.label")
-        for name, kind in (("contributors.agent", "contributors"), ("genres", "genres"), ("subjects", "subjects"))
-    },
-    **{
-        f"source.{name}": Facet(path=f"parent.filters.{kind}.ids", answers_as=f"source.{name}", concepts=kind)
-        for name, kind in (("contributors.agent", "contributors"), ("genres", "genres"), ("subjects", "subjects"))
-    },
+    "locations.license": Facet(paths=FILTERS["locations.license"], answers_as="license"),
+    **{name: _facet(name) for name in FILTERS if name != "locations.license"},
 }
 
 
@@ -109,7 +109,7 @@ def wanted_of(params: QueryParams) -> Wanted:
         page_size=size,
         query=params.get("query", ""),
         colour=colour,
-        values={name: values for name in _FILTERS if (values := _listed(params.get(name, "")))},
+        values={name: values for name in FILTERS if (values := _listed(params.get(name, "")))},
         since=_milliseconds(_day(params, "source.production.dates.from")),
         until=None if until is None else (_milliseconds(until + timedelta(days=1)) or 0) - 1,
         by_date=sort is not None,
@@ -117,17 +117,14 @@ def wanted_of(params: QueryParams) -> Wanted:
     )
 
 
-def filters_of(wanted: Wanted) -> Iterator[tuple[Condition, ...]]:
-    """The conditions of the index; several ways where a value may be an id or an identifier."""
-    fixed = []
+def dates_of(wanted: Wanted) -> list[Condition]:
+    """The conditions on dates."""
+    found = []
     if wanted.since is not None:
-        fixed.append(where(_DATES, ">=", wanted.since))
+        found.append(where(DATES, ">=", wanted.since))
     if wanted.until is not None:
-        fixed.append(where(_DATES, "<=", wanted.until))
-    names = list(wanted.values)
-    for paths in product(*(_FILTERS[name] for name in names)):
-        named = [where(path, "in", list(wanted.values[name])) for name, path in zip(names, paths, strict=True)]
-        yield (*fixed, *named)
+        found.append(where(DATES, "<=", wanted.until))
+    return found
 
 
 def includes_of(params: QueryParams, *, single: bool) -> frozenset[str]:
