@@ -20,8 +20,18 @@ without its children. Where nothing changed Limner compares versions and looks a
 of them, so that to be ahead of it there says little; with the source named every row is read again
 (`noop_with_source_s`).
 
-Not measured here: dramatiq, Celery and FastStream, which need a running broker, Ray, Prefect, DBOS, Spark, Beam and
-Pixeltable. Those that need services belong to a cluster's measurement and not to one that anybody can repeat with
+In C and D one process asks over bare sockets, from the same cores that the server has, so that server and client share
+what there is; FastAPI and the limits run under uvicorn as Limner does, and look up and infer without the checks, the
+provenance and the tokens that Limner brings. In E and G nobody else of those that `make bench` can install does the
+work over outbound HTTP alone; both count from the store. In G the lease is 3 s, and the ideal knows one worker less
+from the kill on. The server's own works are those of `docs/benchmarks.md`; `handed_twice` counts records that two
+workers held at once.
+
+What needs a cluster is measured there and not here: C with several replicas, D and E on PostgreSQL and RabbitMQ, and G
+on machines of their own.
+
+Not measured here: MLServer, BentoML and Ray Serve (C), dramatiq, Celery and FastStream, which need a running broker,
+Ray, Prefect, DBOS, Spark, Beam and Pixeltable. Those that need services belong to a cluster's measurement and not to one that anybody can repeat with
 `make bench`.
 """
 #: Figures that stand in the table beside the one that is compared.
@@ -29,6 +39,10 @@ _ASIDE = (
     *("size", "results", "peak_rss_mb", "seconds_for_one", "fsync_ms"),
     *("fill_s", "noop_s", "noop_with_source_s", "change_s", "change_inferred", "noop_inferred"),
     *("packages", "first_result_s", "help_s"),
+    *("rate", "p50_ms", "p99_ms", "alone_p50_ms", "bulk_ids_per_s"),
+    *("lost", "doubled", "redone", "restart_s", "count_reads", "wrong_counts"),
+    *("ideal_s", "seconds", "handed_twice", "not_committed", "server_cpu_share", "idle_cpu", "server_mb"),
+    *("slowest_status_ms", "accepted_s"),
 )
 
 
@@ -46,7 +60,7 @@ def _told_machine(machine: Mapping[str, Any]) -> str:
     load = f"load {machine['load_before']} before, {machine['load_after']} after" + (", other work among it" * busy)
     peers = "; ".join(", ".join(pins) for pins in machine["peers"].values())
     return (
-        f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}; "
+        f"Machine{' on ' + machine['date'] if 'date' in machine else ''}: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}; "
         f"{load}. Python {machine['python']}, SQLite {machine['sqlite']}, "
         f"Limner at {machine['commit']}; {peers}.\n"
     )
@@ -63,11 +77,13 @@ def _told_work(work: Mapping[str, Any]) -> str:
     medians = {name: _median(runs, work["figure"]) for name, runs in work["runs"].items() if runs}
     lines = [
         f"\n## {work['name']}: {work['about']}\n",
+        "\n" + _told_machine(work["machine"]).replace("Machine", "Measured before", 1) if "machine" in work else "",
         "\n| who | median | runs | least – most | Limner is | beside it |\n|---|---:|---:|---|---|---|\n",
     ]
     for name, median in medians.items():
         runs = work["runs"][name]
-        beside = ", ".join(f"{key} {_plain(_median(runs, key))}" for key in _ASIDE if key in runs[0])
+        aside = [key for key in _ASIDE if key in runs[0] and key != work["figure"]]
+        beside = ", ".join(f"{key} {_plain(_median(runs, key))}" for key in aside)
         against = "" if name == "limner" else _ratio(medians["limner"], median, more=work["more_is_better"])
         lines.append(
             f"| {name} | {_plain(median)} | {len(runs)} | {_spread(runs, work['figure'])} | {against} | {beside} |\n"

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,6 +60,22 @@ def works(*, scale: float) -> list[Work]:
         names = ("limner", "limit")
         return tuple(Contender(name=name, script="change.py", options=("--who", name, *options)) for name in names)
 
+    def limner_alone(script: str, *options: str) -> tuple[Contender, ...]:
+        return (Contender(name="limner", script=script, options=options),)
+
+    def asked_by_many(script: str, *names: str, options: tuple[str, ...] = ()) -> tuple[Contender, ...]:
+        """Servers that are asked for as long as the scale says; the peer litserve in its own environment."""
+        seconds = ("--seconds", f"{max(0.3, 4 * min(1.0, scale)):g}")
+        return tuple(
+            Contender(
+                name=name,
+                script=script,
+                options=("--who", name, *options, *seconds),
+                peer="litserve" if name == "litserve" else None,
+            )
+            for name in names
+        )
+
     durable = ("--records", sized(20_000))
     return [
         Work(
@@ -84,6 +100,23 @@ def works(*, scale: float) -> list[Work]:
             repeats=1,
         ),
         Work(
+            name="C",
+            about="online request: one stage over HTTP with dynamic batching, 32 clients; requests/s (mark 5,500)",
+            contenders=asked_by_many("online.py", "limner", "fastapi", "litserve", "limit"),
+        ),
+        Work(
+            name="D",
+            about="look-up of one stored result by its key over HTTP, 32 clients; requests/s (mark 10,000)",
+            contenders=asked_by_many("lookup.py", "limner", "fastapi", "limit", options=("--records", sized(100_000))),
+        ),
+        Work(
+            name="E",
+            about="kill -9 of a worker, then of the server; seconds from its restart to a new result (mark 1)",
+            contenders=limner_alone("kills.py", "--records", sized(1_000)),
+            figure="first_result_s",
+            more_is_better=False,
+        ),
+        Work(
             name="F",
             about="a new version of the last of three stages; records/s of the run that follows",
             contenders=change(100_000, "3"),
@@ -99,10 +132,47 @@ def works(*, scale: float) -> list[Work]:
             repeats=1,
         ),
         Work(
+            name="G",
+            about="8 far workers, a model of 1 s a record, one worker killed half-way; share of the ideal (mark 0.95)",
+            contenders=limner_alone("far.py", "--records", sized(320)),
+            figure="share_of_ideal",
+            repeats=1,
+        ),
+        Work(
             name="H",
             about="a plain install in a new environment; megabytes of its packages",
             contenders=(Contender(name="limner", script="footprint.py"),),
             figure="megabytes",
+            more_is_better=False,
+            repeats=1,
+        ),
+        Work(
+            name="server, enqueue",
+            about="records of one request until all stand in the store as work; records/s (mark 20,000)",
+            contenders=limner_alone("server.py", "--what", "enqueue", "--records", sized(50_000)),
+        ),
+        Work(
+            name="server, take",
+            about="four workers in plain HTTP and JSON take and answer; records/s (mark 1,000)",
+            contenders=limner_alone("server.py", "--what", "take", "--records", sized(20_000)),
+        ),
+        Work(
+            name="server, status",
+            about="status of a job with 100,000 open items; milliseconds (mark 50)",
+            contenders=limner_alone("server.py", "--what", "status", "--records", sized(100_000)),
+            figure="p50_ms",
+            more_is_better=False,
+        ),
+        Work(
+            name="server, poll",
+            about="200 workers poll, then take and answer; records/s (mark 1,000)",
+            contenders=limner_alone("server.py", "--what", "poll", "--records", sized(12_800), "--workers", sized(200)),
+        ),
+        Work(
+            name="server, manifest",
+            about="a request whose records stand in a list behind an address; megabytes of the server (mark 500)",
+            contenders=limner_alone("manifest.py", "--records", sized(200_000)),
+            figure="server_mb",
             more_is_better=False,
             repeats=1,
         ),
@@ -145,6 +215,7 @@ def machine(folder: Path) -> dict[str, object]:
     model = next((line.partition(":")[2].strip() for line in told.splitlines() if line.startswith("model name")), "")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True)
     return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "processor": model or platform.processor(),
         "cores": os.cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
@@ -170,6 +241,14 @@ def fsync_ms(folder: Path) -> float:
     return statistics.median(took)
 
 
+def kept(file: Path, *, besides: Collection[str]) -> list[Mapping[str, object]]:
+    """What an earlier run measured and this one did not, each with the machine as it was then."""
+    if not file.exists():
+        return []
+    told = json.loads(file.read_text())
+    return [{"machine": told["machine"], **work} for work in told["works"] if work["name"] not in besides]
+
+
 def main() -> None:
     """Measure what was asked for and write it down."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -188,6 +267,9 @@ def main() -> None:
             for name, figures in alternating(work, folder=Path(place), repeats=asked.repeats):
                 runs[name].append(figures)
             found.append({**{k: v for k, v in asdict(work).items() if k != "contenders"}, "runs": runs})
+    if asked.only:
+        found = [*kept(asked.into / "results.json", besides={str(work["name"]) for work in found}), *found]
+        found.sort(key=lambda work: str(work["name"]))
     about["load_after"] = round(os.getloadavg()[0], 2)
     write_report(asked.into, machine=about, works=found)
 

@@ -63,6 +63,61 @@ def test_a_changed_stage_is_the_only_one_that_runs(bench: Bench, who: str) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("who", ["limner", "fastapi", "limit"])
+def test_online_requests_are_answered(bench: Bench, who: str) -> None:
+    """Work C is answered by every contender, with the right numbers."""
+    figures = bench.figures("online.py", "--who", who, "--seconds", "0.3", "--clients", "4")
+    assert (figures["work"], figures["who"], figures["refused"]) == ("C", who, 0)
+    assert figures["requests"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["limner", "fastapi", "limit"])
+def test_results_are_looked_up(bench: Bench, who: str) -> None:
+    """Work D finds stored values, one at a time and many in a call."""
+    figures = bench.figures("lookup.py", "--who", who, "--records", "500", "--seconds", "0.3", "--clients", "4")
+    assert (figures["work"], figures["who"], figures["refused"]) == ("D", who, 0)
+    assert figures["bulk_ids_per_s"] > 0
+
+
+@pytest.mark.slow
+def test_kills_lose_and_double_nothing(bench: Bench) -> None:
+    """Work E ends with a result for each record, and every look at the counts added up."""
+    figures = bench.figures("kills.py", "--records", "200")
+    assert (figures["results"], figures["lost"], figures["doubled"], figures["wrong_counts"]) == (200, 0, 0, 0)
+    assert figures["count_reads"] > 0
+    # Two were killed with at most one task of eight in hand each, and one was ready to be sent.
+    assert figures["redone"] <= 32
+
+
+@pytest.mark.slow
+def test_far_workers_do_all_though_one_is_killed(bench: Bench) -> None:
+    """Work G ends with every record done by those who are left."""
+    figures = bench.figures("far.py", "--records", "30", "--workers", "3", "--seconds", "0.1")
+    assert (figures["work"], figures["results"], figures["workers"]) == ("G", 30, 3)
+    assert 0 < figures["share_of_ideal"] <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["enqueue", "take", "poll", "status"])
+def test_the_server_is_loaded(bench: Bench, what: str) -> None:
+    """Each load of the server is told with real counts: whatever is taken is committed, and by one worker."""
+    figures = bench.figures("server.py", "--what", what, "--records", "300", "--workers", "3")
+    assert (figures["work"], figures["size"]) == (f"server, {what}", 300)
+    if what in ("take", "poll"):
+        assert (figures["results"], figures["handed_twice"], figures["not_committed"]) == (300, 0, 0)
+
+
+@pytest.mark.slow
+def test_a_request_from_a_list_is_taken_in_bounded(bench: Bench) -> None:
+    """A46, scaled down: all records of the list are taken in, progress never falls, and memory stays bounded."""
+    figures = bench.figures("manifest.py", "--records", "20000")
+    assert (figures["results"], figures["fell"]) == (20_000, 0)
+    assert figures["progress_seen"] > 1
+    assert figures["server_mb"] < 500
+
+
+@pytest.mark.slow
 def test_the_footprint_is_that_of_an_environment(bench: Bench) -> None:
     """Work H counts packages and their size, starts the command, and gets to a first result."""
     figures = bench.figures("footprint.py", "--here", "--times", "1")
