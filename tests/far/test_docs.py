@@ -22,7 +22,7 @@ def test_a40_a_consumer_is_twenty_lines_of_shell(repository: Path, tmp_path: Pat
     """Declared as the page shows it, the stage is done by the page's own script."""
     page = (repository / "docs" / "workers.md").read_text()
     (pipeline,) = blocks(page, "python")
-    (script,) = blocks(page, "sh consumer")
+    (script,) = blocks(page, "bash consumer")
     assert len(script.splitlines()) <= 20
     with Server(tmp_path / "project", pipeline=pipeline, inferrers="") as server:
         made = Tokens(server.host.store, clock=server.host.clock).create("curl", scopes=["work:length"])

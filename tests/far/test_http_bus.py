@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from limner.bus.base import Delivery
-from limner.bus.http import HttpBus, Told
+from limner.bus.http import HttpBus
 from limner.clock import SystemClock
 from limner.domain.digests import digest
 from limner.domain.tasks import (
@@ -32,6 +32,7 @@ from limner.domain.tasks import (
     encode_message,
 )
 from limner.domain.values import decode, encode
+from limner.domain.workers import Told
 from limner.errors import BusUnavailable, UsageError
 from tests.far.consumer import Consumer
 from tests.far.rig import INFERRERS, LONG, PIPELINE, Server, until

@@ -105,14 +105,14 @@ def test_a24_an_array_of_three_does_a_job_and_drains(slurm: Slurm, tmp_path: Pat
         known = {"LIMNER_URL": server.url, "LIMNER_TOKEN_FILE": str(token_file(server, tmp_path))}
         job = server.submit([{"number": n} for n in range(300)])
 
-        first = slurm.sbatch(3, left="11:59:00", LIMNER_STAGES="double", **known)
+        first = slurm.sbatch(3, left="11:59:00", WORKER_STAGES="double", **known)
         until(lambda: server.counts(job).done >= 30)
         for one in first:
             one.send_signal(signal.SIGTERM)
         ended = [one.wait(60) for one in first]
         done = server.counts(job).done
         (slurm.folder / "pace").write_text("0")
-        second = slurm.sbatch(3, left="1-00:00:00", LIMNER_OPTIONS="--idle-exit 1 --parallel 1", **known)
+        second = slurm.sbatch(3, left="1-00:00:00", WORKER_OPTIONS="--idle-exit 1 --parallel 1", **known)
         state = server.wait(job, within=timedelta(seconds=60))
         ended += [one.wait(60) for one in second]
         with server.host.store.reading() as tx:
@@ -143,12 +143,12 @@ def test_a24_near_the_end_it_takes_no_more(slurm: Slurm, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a24_it_runs_in_an_image(slurm: Slurm, tmp_path: Path) -> None:
-    """With LIMNER_IMAGE the worker is started by Apptainer, with the graphics card, the project and the token."""
+    """With WORKER_IMAGE the worker is started by Apptainer, with the graphics card, the project and the token."""
     (slurm.folder / "inferrers.py").write_text(INFERRERS)
     with Server(tmp_path / "project", inferrers=INFERRERS) as server:
         job = server.submit([{"number": 1}])
         known = {"LIMNER_URL": server.url, "LIMNER_TOKEN_FILE": str(token_file(server, tmp_path))}
-        (one,) = slurm.sbatch(1, left="1:00:00", LIMNER_IMAGE="moths.sif", LIMNER_OPTIONS="--idle-exit 1", **known)
+        (one,) = slurm.sbatch(1, left="1:00:00", WORKER_IMAGE="moths.sif", WORKER_OPTIONS="--idle-exit 1", **known)
 
         assert server.wait(job) == "done"
         assert one.wait(60) == 0

@@ -19,11 +19,10 @@ from limner.api.problems import Refused
 from limner.app.hosting import Host
 from limner.app.projects import Projects
 from limner.app.work_desk import BeatAnswer, HelloAnswer, LeaseAsk, LeaseState, Taken, TaskReceipt, WorkDesk
-from limner.app.work_hello import Told
 from limner.app.work_wanted import wanted
 from limner.app.work_wire import AnswerIn, TakeAsk
 from limner.app.workers_view import workers_view
-from limner.domain.workers import Beat, Hello
+from limner.domain.workers import Beat, Hello, Told
 from limner.errors import NotFound
 from limner.server_client import MESSAGES
 
@@ -169,7 +168,9 @@ def router(projects: Projects) -> APIRouter:
     made.post("/workers:heartbeat", openapi_extra=described(Beat), summary="A worker lives")(routes.heartbeat)
     made.post("/workers:drain", openapi_extra=described(DrainAsk), summary="Ask a worker to stop")(routes.drain)
     made.get("/workers", summary="Workers, and who serves what")(routes.workers)
-    made.get("/work/implementations", summary="What the pipelines want served")(routes.implementations)
+    asked = APIRouter(prefix="/work")
+    asked.get("/implementations", summary="What the pipelines want served")(routes.implementations)
+    made.include_router(asked)
     made.post("/tasks:take", openapi_extra=described(TakeAsk), summary="Ask for tasks")(routes.take)
     made.post("/tasks:extend", openapi_extra=described(LeasesAsk), summary="Move leases")(routes.extend)
     made.post("/tasks:complete", openapi_extra=described(CompleteAsk, messages=True), summary="Hand in results")(

@@ -23,6 +23,8 @@ from limner.worker.describe import describe_all
 _MEGABYTE = 1_000_000
 #: Free bytes below which work will stop soon, and below which it is said.
 _TOO_LITTLE, _LITTLE = 100 * _MEGABYTE, 1000 * _MEGABYTE
+#: Variables that only a far worker reads.
+_OF_WORKERS = {"LIMNER_URL", "LIMNER_TOKEN", "LIMNER_TOKEN_FILE"}
 _EXTRAS = {
     "pictures": ("numpy", "PIL"),
     "onnx": ("numpy", "onnxruntime"),
@@ -101,7 +103,7 @@ _REMEDIES = {
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> list[Finding]:
-    known = {f"LIMNER_{item.encode_name.upper()}" for item in structs_fields()}
+    known = {f"LIMNER_{item.encode_name.upper()}" for item in structs_fields()} | _OF_WORKERS
     unknown = sorted(n for n in environment if n.startswith("LIMNER_") and n not in known and "_TEST_" not in n)
     return [_note("settings", f"{name} sets nothing", "Correct its name; see docs/settings.md") for name in unknown]
 

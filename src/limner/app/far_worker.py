@@ -18,10 +18,11 @@ from limner.app.far_offer import Offer, look
 from limner.app.machine import gpu, memory_of
 from limner.app.parts import Parts
 from limner.app.workers_view import percentile
-from limner.artifacts.http import HttpArtifacts
-from limner.bus.http import HttpBus, Told
+from limner.artifacts.connect import connect_far_artifacts
+from limner.bus.base import Bus
+from limner.bus.connect import connect_far_bus
 from limner.clock import Clock, SystemClock
-from limner.domain.workers import Beat, Hello, Served
+from limner.domain.workers import Beat, Hello, Served, Told
 from limner.errors import LimnerError, ServerRefused, ServerUnavailable, UsageError
 from limner.server_client import ServerClient, worker_name
 from limner.settings import Project
@@ -90,7 +91,7 @@ class FarWorker:
         self._clock = clock or SystemClock()
         self._client = ServerClient(settings.url, token=settings.token or None)
         self._parts = Parts(project, clock=self._clock)
-        self._artifacts = HttpArtifacts(self._client, folder=project.home / "worker" / "artifacts")
+        self._artifacts = connect_far_artifacts(self._client, copies=project.home / "worker" / "artifacts")
         #: Set: stop as soon as what is in hand is finished.
         self.stopping = threading.Event()
         self._failed: LimnerError | None = None
@@ -187,8 +188,8 @@ class FarWorker:
             max_bytes_in_flight=self._settings.max_bytes_in_flight or settings.max_bytes_in_flight,
         )
 
-    def _bus(self, answer: _HelloAnswer) -> HttpBus:
-        return HttpBus(
+    def _bus(self, answer: _HelloAnswer) -> Bus:
+        return connect_far_bus(
             self._client,
             worker=self.name,
             max_body_bytes=answer.max_body_bytes,
@@ -198,7 +199,7 @@ class FarWorker:
             told=self._hear,
         )
 
-    def _made(self, bus: HttpBus, fetcher: Fetcher) -> Worker:
+    def _made(self, bus: Bus, fetcher: Fetcher) -> Worker:
         settings = self._project.settings
         return Worker(
             bus,
@@ -253,7 +254,7 @@ class FarWorker:
         p95 = percentile(sorted(seconds for _, seconds in worker.paces()), 0.95)
         return left < 2 * (_UNKNOWN_PACE.total_seconds() if p95 is None else p95)
 
-    def _finish(self, worker: Worker, bus: HttpBus, fetcher: Fetcher, *, ends: float | None) -> None:
+    def _finish(self, worker: Worker, bus: Bus, fetcher: Fetcher, *, ends: float | None) -> None:
         """Take no more, finish what is in hand as far as there is time, and give the rest back."""
         worker.take_no_more()
         grace = self._settings.grace.total_seconds()

@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 
 from limner.app.leases import Leases
 from limner.app.work_heard import Heard
-from limner.app.work_hello import Admission, Reception, Told
+from limner.app.work_hello import Admission, Reception
 from limner.app.work_open import OpenForm
 from limner.app.work_room import Room
 from limner.app.work_wire import AnswerIn, LeaseOut, TakeAsk, TaskOut, cut_to, from_key
@@ -26,7 +26,7 @@ from limner.domain.tasks import (
     decode_task,
     encode_message,
 )
-from limner.domain.workers import HEARTBEAT, Beat, Hello
+from limner.domain.workers import HEARTBEAT, Beat, Hello, Told
 from limner.errors import NotFound
 from limner.store.tasks import NewTask, StoredTask, Tally
 

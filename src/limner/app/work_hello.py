@@ -10,7 +10,7 @@ from limner.app.work_wire import Named
 from limner.domain.pipelines import EXTERNAL, Implementation, Pipeline, Stage
 from limner.domain.tasks import ModelRef
 from limner.domain.versions import Description, Version, version_of
-from limner.domain.workers import NOT_SERVED, Hello, Liveness, ServedVersion, mismatch
+from limner.domain.workers import NOT_SERVED, Hello, Liveness, ServedVersion, Told, mismatch
 from limner.store.nodes import StoredNode
 from limner.store.store import Transaction
 
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from limner.app.hosting import Host
 
 _log = structlog.get_logger(__name__)
-
-
-class Told(Struct, frozen=True):
-    """Why a worker is given no task of an implementation."""
-
-    stage: str
-    implementation: str
-    why: str
 
 
 class Place(Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from urllib.parse import unquote, urlsplit
 
 from limner.artifacts.base import Artifacts
 from limner.errors import ConfigurationError
+from limner.server_client import ServerClient, token_from
 
 
 def connect_artifacts(url: str) -> Artifacts:
@@ -20,7 +21,6 @@ def connect_artifacts(url: str) -> Artifacts:
     parts = urlsplit(url)
     if parts.scheme in ("http", "https"):
         from limner.artifacts.http import HttpArtifacts
-        from limner.server_client import ServerClient, token_from
 
         folder = Path("~/.cache/limner/artifacts").expanduser()
         return HttpArtifacts(ServerClient(url, token=token_from(None)), folder=folder)
@@ -35,3 +35,10 @@ def connect_artifacts(url: str) -> Artifacts:
         return FolderArtifacts(folder)
     except OSError as error:
         raise ConfigurationError(f"The folder {folder} (setting `artifacts`) cannot be used: {error}") from error
+
+
+def connect_far_artifacts(client: ServerClient, *, copies: Path) -> Artifacts:
+    """The artifacts of the server behind *client*, with copies of what is used here in a folder."""
+    from limner.artifacts.http import HttpArtifacts
+
+    return HttpArtifacts(client, folder=copies)

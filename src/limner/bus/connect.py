@@ -1,7 +1,11 @@
 """From a URL to a bus; the only file that knows the backends' names."""
 
+from collections.abc import Callable, Sequence
+
 from limner.bus.base import Bus
+from limner.domain.workers import Told
 from limner.errors import ConfigurationError
+from limner.server_client import ServerClient, token_from, worker_name
 
 
 def connect_bus(url: str) -> Bus:
@@ -20,7 +24,30 @@ def connect_bus(url: str) -> Bus:
         return MemoryBus()
     if scheme in ("http", "https"):
         from limner.bus.http import HttpBus
-        from limner.server_client import ServerClient, token_from, worker_name
 
         return HttpBus(ServerClient(url, token=token_from(None)), worker=worker_name())
     raise ConfigurationError(f"No bus speaks {scheme}: (setting `bus`); known are: memory:, https:, http:")
+
+
+def connect_far_bus(
+    client: ServerClient,
+    *,
+    worker: str,
+    max_body_bytes: int,
+    max_bytes: int | None,
+    max_records: Callable[[str], int | None],
+    cancelled: Callable[[list[int]], None],
+    told: Callable[[Sequence[Told]], None],
+) -> Bus:
+    """The bus of the far *worker* that said hello over *client*; see :class:`limner.bus.http.HttpBus`."""
+    from limner.bus.http import HttpBus
+
+    return HttpBus(
+        client,
+        worker=worker,
+        max_body_bytes=max_body_bytes,
+        max_bytes=max_bytes,
+        max_records=max_records,
+        cancelled=cancelled,
+        told=told,
+    )

@@ -23,6 +23,7 @@ from limner.domain.tasks import (
     decode_from_worker,
     encode_message,
 )
+from limner.domain.workers import Told
 from limner.errors import BusUnavailable, ServerRefused, ServerUnavailable, UsageError
 from limner.server_client import JSON, MESSAGES, ServerClient
 
@@ -39,14 +40,6 @@ _TOO_MUCH = 1000 * MEGABYTE
 #: The token is not accepted, whatever is said with it.
 _NOT_PERMITTED = (401, 403)
 _T = TypeVar("_T")
-
-
-class Told(Struct, frozen=True):
-    """Why a worker is given no task of an implementation."""
-
-    stage: str
-    implementation: str
-    why: str
 
 
 class Taken(Struct, frozen=True):

@@ -81,6 +81,14 @@ class Beat(Struct, frozen=True, kw_only=True):
     gpu_bytes: int | None = None
 
 
+class Told(Struct, frozen=True):
+    """Why a worker is given no task of an implementation."""
+
+    stage: str
+    implementation: str
+    why: str
+
+
 def liveness(silent_for: timedelta) -> Liveness:
     """How a worker is seen that was not heard from for so long."""
     if silent_for <= LIVE_FOR:
