@@ -3,13 +3,14 @@
 import argparse
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from pathlib import Path
 _PATIENCE = 60
 #: The user that a server of PostgreSQL runs as where this process is root, whom it refuses.
 _UNPRIVILEGED = "postgres"
+#: Debian's script that starts a broker as whoever calls it; the one on the path wants to be root or a user of its own.
+_RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
 
 class Unavailable(Exception):
@@ -82,8 +85,142 @@ class PostgreSQL(Service):
         return versions[-1].parent if versions else None
 
 
+class RabbitMQ(Service):
+    """One broker with one user; its name server (epmd) is its own too, so that nothing outlives it."""
+
+    name = "rabbitmq"
+    packages = ("rabbitmq-server",)
+
+    def installed(self) -> bool:
+        """Whether Debian's folder of scripts and Erlang's epmd are here."""
+        return _RABBITMQ.is_file() and shutil.which("epmd") is not None
+
+    def running(self, folder: Path) -> Iterator[str]:
+        """Start it in *folder*, give its address, and stop it."""
+        broker = Broker(folder)
+        broker.start()
+        try:
+            yield broker.url
+        finally:
+            broker.close()
+
+
+class Broker:
+    """A RabbitMQ in a folder: what was durable is there again when it is started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port, epmd, distribution = free_port(), free_port(), free_port()
+        self._folder = folder
+        self._epmd_port = epmd
+        (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
+        (folder / "plugins").write_text("[].\n")
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("RABBITMQ_")},
+            "HOME": str(folder),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(epmd),
+            "RABBITMQ_NODENAME": f"limner{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(distribution),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        }
+        self._epmd: subprocess.Popen[bytes] | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address, with the user that a new broker has."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
+
+    def start(self) -> None:
+        """
+        Start it, and wait until it greets.
+
+        Raises:
+            Unavailable: it does not; the text says what it wrote.
+        """
+        if self._epmd is None:
+            words = ["epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1"]
+            self._epmd = self._begin(words)
+            _wait_for(lambda: _greets(self._epmd_port, b""), process=self._epmd, told=self._told)
+        self._server = self._begin([str(_RABBITMQ)])
+        _wait_for(lambda: _greets(self.port, b"AMQP\x00\x00\x09\x01"), process=self._server, told=self._told)
+
+    def control(self, *words: str) -> None:
+        """
+        Have ``rabbitmqctl`` do something.
+
+        Raises:
+            Unavailable: it did not.
+        """
+        command = [str(_RABBITMQ.with_name("rabbitmqctl")), "-q", *words]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True)
+        if done.returncode:
+            raise Unavailable(f"rabbitmqctl {words[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._server is not None:
+            _end(self._server)
+            self._server = None
+
+    def close(self) -> None:
+        """End it and its name server."""
+        self.kill()
+        if self._epmd is not None:
+            _end(self._epmd)
+            self._epmd = None
+
+    def _begin(self, words: Sequence[str]) -> "subprocess.Popen[bytes]":
+        """Start a program whose process group is its own."""
+        with (self._folder / "said").open("ab") as said:
+            return subprocess.Popen(
+                words,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                cwd=self._folder,
+                start_new_session=True,
+            )
+
+    def _told(self) -> str:
+        return "\n".join((self._folder / "said").read_text(errors="replace").splitlines()[-10:])
+
+
+def _greets(port: int, hello: bytes) -> bool:
+    """Whether a server on *port* answers *hello*, or takes a connection where that is empty."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(hello)
+            return not hello or bool(connection.recv(1))
+    except OSError:
+        return False
+
+
+def _wait_for(true: Callable[[], bool], *, process: "subprocess.Popen[bytes]", told: Callable[[], str]) -> None:
+    """Wait until a server that was started as *process* answers."""
+    ends = time.monotonic() + _PATIENCE
+    while not true():
+        if process.poll() is not None or time.monotonic() > ends:
+            _end(process)
+            raise Unavailable(f"{Path(str(process.args)).name} does not answer: {told()}")
+        # The pace of polling, nothing more.
+        time.sleep(0.05)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process and all that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 #: Every service that tests ask for.
-SERVICES: tuple[Service, ...] = (PostgreSQL(),)
+SERVICES: tuple[Service, ...] = (PostgreSQL(), RabbitMQ())
 #: Programs that tests call, and the Debian packages that bring them.
 PROGRAMS = {"shellcheck": "shellcheck", "curl": "curl"}
 
