@@ -23,7 +23,6 @@ GIVEN = "given"
 #: Stages that no client names: they come with others.
 HEADER, FRAME = "header", "frame"
 INTERNAL = frozenset({HEADER, FRAME})
-_DEFAULT = "default"
 _NEEDS = {
     "crop": ("detect",),
     "classify": ("detect",),
@@ -81,18 +80,23 @@ def choices_of(steps: Sequence[Step], pipeline: Pipeline, *, given: bool) -> dic
     *given*: some pictures come with boxes of their own. A stage that is listed again is ``classify#2``. Features that
     tracks are made of are never behind a condition.
     """
-    found: dict[str, list[str]] = {HEADER: [_DEFAULT]}
+    found = _internal(pipeline, HEADER)
     detectors = [step.implementation for step in steps if step.stage == "OBJECT_DETECTION"]
     found["detect"] = list(dict.fromkeys([*([GIVEN] if given else []), *detectors]))
     rest = [step for step in steps if STAGES[step.stage] != "detect"]
     if any(step.stage == "TRACKING" for step in rest):
         rest.sort(key=lambda step: step.stage != "CNN_FEATURE_CLASSIFIER")
         found |= _listed([step for step in rest if step.stage != "TRACKING"])
-        found[FRAME] = [_DEFAULT]
+        found |= _internal(pipeline, FRAME)
         found["track"] = [step.implementation for step in rest if step.stage == "TRACKING"]
     else:
         found |= _listed(rest)
     return found | {stage.name: [] for stage in pipeline.stages if stage.name not in found}
+
+
+def _internal(pipeline: Pipeline, name: str) -> dict[str, list[str]]:
+    """A stage that comes with others, by its default; nothing where a project's own pipeline leaves it out."""
+    return {stage.name: [stage.default] for stage in pipeline.stages if stage.name == name}
 
 
 def _listed(steps: Sequence[Step]) -> dict[str, list[str]]:
