@@ -31,8 +31,8 @@ What needs a cluster is measured there and not here: C with several replicas, D 
 on machines of their own.
 
 Not measured here: MLServer, BentoML and Ray Serve (C), dramatiq, Celery and FastStream, which need a running broker,
-Ray, Prefect, DBOS, Spark, Beam and Pixeltable. Those that need services belong to a cluster's measurement and not to one that anybody can repeat with
-`make bench`.
+Ray, Prefect, DBOS, Spark, Beam and Pixeltable. Those that need services belong to a cluster's measurement and not to
+one that anybody can repeat with `make bench`.
 """
 #: Figures that stand in the table beside the one that is compared.
 _ASIDE = (
@@ -59,8 +59,10 @@ def _told_machine(machine: Mapping[str, Any]) -> str:
     # The benchmarks themselves keep a core or two busy, so only more than that is other load.
     load = f"load {machine['load_before']} before, {machine['load_after']} after" + (", other work among it" * busy)
     peers = "; ".join(", ".join(pins) for pins in machine["peers"].values())
+    day = f" on {machine['date']}" if "date" in machine else ""
     return (
-        f"Machine{' on ' + machine['date'] if 'date' in machine else ''}: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}; "
+        f"Machine{day}: {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['memory_gb']} GB, {machine['system']}; "
         f"{load}. Python {machine['python']}, SQLite {machine['sqlite']}, "
         f"Limner at {machine['commit']}; {peers}.\n"
     )
