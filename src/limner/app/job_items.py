@@ -94,7 +94,7 @@ def items_of(
     """The next root records of a job with what each stage said, and where the page after them begins."""
     page = tx.progress.page(job, after=after, limit=limit, having=having)
     roots = [key for _, key, _ in page]
-    families = _families(tx, roots)
+    families = _families(tx, view, roots)
     children = sorted({key for members in families.values() for _, key in members})
     said: dict[int, list[Said]] = {}
     for one in tx.progress.said(sorted({*roots, *children}), versions=view.versions):
@@ -107,10 +107,10 @@ def items_of(
     return found, page[-1][0] if len(page) == limit else None
 
 
-def _families(tx: Transaction, roots: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
-    """By root: collection and key of its descendants."""
+def _families(tx: Transaction, view: View, roots: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
+    """By root: collection and key of its descendants, without those that implementations made which nobody chose."""
     found: dict[int, list[tuple[int, int]]] = {}
-    for root, collection, key in tx.records.descendants(roots):
+    for root, collection, key in tx.records.descendants(roots, but_of=view.others):
         found.setdefault(root, []).append((collection, key))
     return found
 
@@ -196,7 +196,7 @@ def results_of(
     """The next root records of a job, each followed by its descendants, with their values and where these came from."""
     page = tx.progress.page(job, after=after, limit=limit)
     fates = {key: fate for _, key, fate in page}
-    families = _families(tx, list(fates))
+    families = _families(tx, view, list(fates))
     keys = {view.root: sorted(fates)}
     for members in families.values():
         for collection, key in members:

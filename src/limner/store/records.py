@@ -1,12 +1,12 @@
 """Collections and records."""
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import TypeVar
 
 from msgspec import Struct, field
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, true, update
 
 from limner.domain.digests import digest
 from limner.domain.records import RecordIn
@@ -325,12 +325,13 @@ class Records(Noun):
             found += [StoredRecord(*row) for row in self.connection.execute(query.order_by(records.c.pk))]
         return found
 
-    def descendants(self, roots: Sequence[int]) -> list[tuple[int, int, int]]:
-        """Root, collection and key of every live descendant of *roots*."""
+    def descendants(self, roots: Sequence[int], *, but_of: Collection[int] = ()) -> list[tuple[int, int, int]]:
+        """Root, collection and key of every live descendant of *roots*; those that the nodes *but_of* made left out."""
         found: list[tuple[int, int, int]] = []
+        made_here = or_(records.c.made_by.is_(None), records.c.made_by.not_in(list(but_of))) if but_of else true()
         for chunk in chunks(list(roots)):
             query = select(records.c.root, records.c.collection, records.c.pk).where(
-                records.c.root.in_(chunk), records.c.state == RecordState.LIVE
+                records.c.root.in_(chunk), records.c.state == RecordState.LIVE, made_here
             )
             found += [(row[0], row[1], row[2]) for row in self.connection.execute(query)]
         return found

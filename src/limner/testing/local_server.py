@@ -39,6 +39,8 @@ class LocalServer:
     ) -> None:
         found = load_project(project, environment={}, options=options) if isinstance(project, Path) else project
         self.projects = Projects(found, clock=clock, own_workers=own_workers)
+        # Without a life of the application: the projects are started and stopped here.
+        self._config = uvicorn.Config(create(self.projects), log_level="error", timeout_graceful_shutdown=1)
         self._grace = grace
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.bind(("127.0.0.1", 0))
@@ -48,9 +50,7 @@ class LocalServer:
 
     def __enter__(self) -> Self:
         """Serve until the block ends."""
-        # Without a life of the application: the projects are started and stopped here.
-        config = uvicorn.Config(create(self.projects), log_level="error", timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
+        self._server = uvicorn.Server(self._config)
         self.projects.start()
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="server", daemon=True)
         self._thread.start()
