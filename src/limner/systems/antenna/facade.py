@@ -18,7 +18,7 @@ from limner.domain.jobs import Job
 from limner.domain.values import Value
 from limner.errors import AddressRefused, Forbidden, UsageError
 from limner.settings import DEFAULT
-from limner.systems.antenna import batch, status_routes
+from limner.systems.antenna import batch, drawn, status_routes
 from limner.systems.antenna.facade_settings import antenna_settings
 from limner.systems.antenna.wire import CreateRequest, refused, request_of, warnings_of
 from limner.systems.antenna.wire_images import capture_of, reader_of
@@ -50,6 +50,7 @@ def routes(projects: Projects, needs: Callable[[str], Callable[[Request], Caller
     made = APIRouter()
     _add_create(made, needs("submit"))
     made.include_router(status_routes.router(projects, needs))
+    made.include_router(drawn.router(projects, needs))
     made.include_router(batch.router(projects, needs))
     return made
 
