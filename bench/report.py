@@ -25,7 +25,7 @@ what there is; FastAPI and the limits run under uvicorn as Limner does, and look
 provenance and the tokens that Limner brings. In E and G nobody else of those that `make bench` can install does the
 work over outbound HTTP alone; both count from the store. In G the lease is 3 s, and the ideal knows one worker less
 from the kill on. The server's own works are those of `docs/benchmarks.md`; `handed_twice` counts records that two
-workers held at once.
+workers were given. In E `redone` counts records that were begun more than once.
 
 What needs a cluster is measured there and not here: C with several replicas, D and E on PostgreSQL and RabbitMQ, and G
 on machines of their own.
@@ -36,7 +36,7 @@ one that anybody can repeat with `make bench`.
 """
 #: Figures that stand in the table beside the one that is compared.
 _ASIDE = (
-    *("size", "results", "peak_rss_mb", "seconds_for_one", "fsync_ms"),
+    *("size", "workers", "results", "peak_rss_mb", "seconds_for_one", "fsync_ms"),
     *("fill_s", "noop_s", "noop_with_source_s", "change_s", "change_inferred", "noop_inferred"),
     *("packages", "first_result_s", "help_s"),
     *("rate", "p50_ms", "p99_ms", "alone_p50_ms", "bulk_ids_per_s"),

@@ -158,7 +158,7 @@ def works(*, scale: float) -> list[Work]:
         ),
         Work(
             name="server, status",
-            about="status of a job with 100,000 open items; milliseconds (mark 50)",
+            about="status of a job whose items are open, as many as the size says; milliseconds (mark 50 at 100,000)",
             contenders=limner_alone("server.py", "--what", "status", "--records", sized(100_000)),
             figure="p50_ms",
             more_is_better=False,
@@ -166,7 +166,7 @@ def works(*, scale: float) -> list[Work]:
         Work(
             name="server, poll",
             about="200 workers poll, then take and answer; records/s (mark 1,000)",
-            contenders=limner_alone("server.py", "--what", "poll", "--records", sized(12_800), "--workers", sized(200)),
+            contenders=limner_alone("server.py", "--what", "poll", "--records", sized(12_800), "--workers", "200"),
         ),
         Work(
             name="server, manifest",
