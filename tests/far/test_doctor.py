@@ -37,6 +37,7 @@ def test_an_open_way_is_sound(tmp_path: Path) -> None:
     assert [f.state for f in found if "direct" in f.part or f.part == "server"] == [State.SOUND, State.SOUND]
 
 
+@pytest.mark.slow
 def test_a_proxy_that_works_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The name is none here, but the proxy answers for it: that is said, and nothing is wrong with the ways."""
     with Server(tmp_path / "project") as server, Proxy("127.0.0.1") as proxy:
@@ -57,6 +58,7 @@ def test_a_closed_way_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) 
     assert all(finding.remedy for finding in found if finding.state is State.WRONG)
 
 
+@pytest.mark.slow
 def test_a_token_that_is_not_taken_is_told(tmp_path: Path) -> None:
     """Without a token, and with one of another scope, it says what to do."""
     with Server(tmp_path / "project") as server:

@@ -141,6 +141,7 @@ def test_a22_a_long_task_keeps_its_lease(server: Server, tmp_path: Path) -> None
     assert attempt == 1
 
 
+@pytest.mark.slow
 def test_a23_sigterm_drains(server: Server, tmp_path: Path) -> None:
     """It finishes the batch in hand, gives the rest back at once, and ends with status 0; no attempt is charged."""
     job = server.submit(numbers(64))
@@ -263,6 +264,7 @@ def test_a_worker_with_other_code_is_told_and_goes_on_once_it_fits(server: Serve
         assert server.wait(job) == "done"
 
 
+@pytest.mark.slow
 def test_a18_a_worker_listens_on_nothing(server: Server, tmp_path: Path) -> None:
     """Neither it nor a process that it started has a listening socket, while it works."""
     job = server.submit(numbers(64))

@@ -380,6 +380,7 @@ def test_a_compressed_body_is_unpacked(server: Server, consumer: Consumer) -> No
         ("workers:hello", {}, "worker_id"),
         ("workers:hello", {"worker_id": "w", "serves": [{"stage": "s"}]}, "serves[0]"),
         ("workers:hello", {"worker_id": ""}, "worker_id"),
+        ("workers:hello", {"worker_id": "w", "serves": [{"stage": "s", "implementation": "i"}] * 1001}, "serves"),
         ("tasks:take", {"worker_id": "w1", "serves": "double"}, "serves"),
         ("tasks:take", {"worker_id": "w1", "serves": [], "wait_s": "long"}, "wait_s"),
         ("tasks:extend", {"worker_id": "w1", "leases": [{"task_id": "x", "token": ""}]}, "leases[0].task_id"),
@@ -431,6 +432,7 @@ def test_a28_fifty_takers_are_given_each_record_once(server: Server) -> None:
     assert server.wait(job) == "done"
 
 
+@pytest.mark.slow
 def test_a_silent_worker_loses_its_task_and_its_late_answer_counts_for_what_is_open(server: Server) -> None:
     """When the lease has run out somebody else is given the records; what came first stands, the other is late."""
     slow, fast = Consumer(server, name="slow"), Consumer(server, name="fast")

@@ -31,6 +31,8 @@ _LONGEST = 30.0
 _LOOK = 1.0
 #: Workers that wait for tasks at the same moment: each has a thread of its own, apart from those that answer.
 _WAITING = 1000
+#: Implementations that one worker serves at most.
+_MOST_SERVED = 1000
 _T = TypeVar("_T")
 _Worker = Annotated[Caller, Depends(needs("work"))]
 
@@ -89,7 +91,7 @@ class _Routes:
     async def hello(self, request: Request, caller: _Worker) -> Response:
         """What it is to keep to, and why it is given no work of something that it named, if so."""
         said = await _said(request, self._desks.of(caller.host), Hello)
-        _check_name(said.worker_id)
+        _check(said)
         seen = structs.replace(
             said, ip=request.client.host if request.client else "", client=request.headers.get("user-agent", "")[:200]
         )
@@ -230,6 +232,9 @@ def _drain(host: Host, worker: str) -> None:
             raise NotFound(f"No worker {worker} is known here; GET /api/v1/workers lists them.")
 
 
-def _check_name(worker: str) -> None:
-    if not 0 < len(worker) <= 200 or not worker.isprintable():
+def _check(said: Hello) -> None:
+    """Refuse a name that could not be shown, and more implementations than anybody serves."""
+    if not 0 < len(said.worker_id) <= 200 or not said.worker_id.isprintable():
         raise Refused(422, "worker_id: a name of 1 to 200 printable characters is needed.")
+    if len(said.serves) > _MOST_SERVED:
+        raise Refused(422, f"serves: a worker serves {_MOST_SERVED} implementations at most.")
