@@ -20,8 +20,8 @@ def failure_of(error: BaseException, *, files: Iterable[tuple[Path, FileRead]] =
     The failure that *error* makes of its record.
 
     A FailedRecord keeps its own; an error with an attribute ``code`` that is a failure code says it, with ``reason``
-    and ``retry_after`` (seconds that a service asked us to wait); what Pillow raises for one of *files*, which the inferrer opened itself, is told by that file's bytes; anything
-    else is MODEL_ERROR with the error's type and words.
+    and ``retry_after`` (seconds that a service asked us to wait); what Pillow raises for one of *files*, which the
+    inferrer opened itself, is told by that file's bytes; anything else is MODEL_ERROR with the error's type and words.
     """
     if isinstance(error, FailedRecord):
         return error.failure

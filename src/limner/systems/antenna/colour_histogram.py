@@ -31,7 +31,7 @@ class ColourHistogram:
         self._margin = margin
 
     def infer(self, image: list[Image.Image], box: list[Sequence[int]]) -> list[dict[str, object] | Exception]:
-        """For each picture and box ``{"vector": float32[bins³] of length 1, "dim": bins³}``, and the vector as a file."""
+        """For each picture and box ``{"vector": float32[bins³] of length 1, "dim": bins³, "file": it again}``."""
         return [self._one(picture, edges) for picture, edges in zip(image, box, strict=True)]
 
     def _one(self, picture: Image.Image, edges: Sequence[int]) -> dict[str, object] | Exception:

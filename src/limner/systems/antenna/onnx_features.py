@@ -43,7 +43,7 @@ class OnnxFeatures:
         self._margin = margin
 
     def infer(self, image: list[Image.Image], box: list[Sequence[int]]) -> list[dict[str, object] | Exception]:
-        """For each whole picture and box ``{"vector": float32[dim] of length 1, "dim": int}``, and the vector as a file."""
+        """For each whole picture and box ``{"vector": float32[dim] of length 1, "dim": int, "file": it again}``."""
         return run_slices(self._model, image, box, margin=self._margin, read=_vector)
 
 
