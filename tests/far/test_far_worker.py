@@ -265,6 +265,18 @@ def test_a_worker_with_other_code_is_told_and_goes_on_once_it_fits(server: Serve
 
 
 @pytest.mark.slow
+def test_what_the_server_cannot_load_its_workers_describe(tmp_path: Path) -> None:
+    """A server without the inferrers (or their packages) learns the version from the worker, and its jobs run."""
+    with Server(tmp_path / "project", inferrers="", settings=SETTINGS) as server:
+        with WorkerProcess(tmp_path / "w", server.url) as worker:
+            worker.serves()
+            job = server.submit(numbers(20))
+            assert server.wait(job) == "done"
+
+        exact(server, job, 20)
+
+
+@pytest.mark.slow
 def test_a18_a_worker_listens_on_nothing(server: Server, tmp_path: Path) -> None:
     """Neither it nor a process that it started has a listening socket, while it works."""
     job = server.submit(numbers(64))
