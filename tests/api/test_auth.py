@@ -122,7 +122,7 @@ def test_revoked_token(project: Path) -> None:
 
 def test_no_token_and_no_query_in_the_log(project: Path) -> None:
     """What a request's log line says holds neither its token nor its query."""
-    captured = LogCapture()
+    captured, before = LogCapture(), structlog.get_config()
     structlog.configure(processors=[captured])
     try:
         with serving(project) as served:
@@ -132,7 +132,7 @@ def test_no_token_and_no_query_in_the_log(project: Path) -> None:
             # when
             served.client.get("/api/v1/search?collection=words&text=hidden-words", headers=headers)
     finally:
-        structlog.reset_defaults()
+        structlog.configure(**before)
 
     # then
     told = repr(captured.entries)

@@ -98,6 +98,22 @@ def test_job_of_stored_records(served: Served) -> None:
     assert (job["counts"]["done"], job["inferred"]) == (2, 0)
 
 
+def test_number_beyond_64_bits(served: Served) -> None:
+    """A number that no store holds spoils its own record only, in whatever way it comes."""
+    # when
+    inline = job_of(served, pipeline="words", records=[{"id": "huge", "text": "a", "n": 2**70}])
+    fields = job_of(served, pipeline="words", records=[{"id": "huge", "fields": {"text": "a", "n": [2**70]}}])
+    lines = served.client.put(
+        "/api/v1/collections/words/records",
+        content=b'{"id": "huge", "text": "a", "n": %d}\n{"id": "small", "text": "b"}\n' % (2**70),
+        headers={"content-type": "application/x-ndjson"},
+    )
+
+    # then
+    assert {inline.status_code, fields.status_code} <= {202, 422}
+    assert (lines.status_code, lines.json()["records"], lines.json()["set_aside"]) == (202, 1, 1)
+
+
 def test_idempotency_key(served: Served) -> None:
     """The same key with the same request gives the same job; with another one it is refused."""
     # given

@@ -113,6 +113,7 @@ def test_failures_of_files_have_their_status(project: Path) -> None:
         ({"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": [1]}]}, "inputs[0].data[0]"),
         ({"inputs": [{"name": "text", "shape": [1], "datatype": "TEXT", "data": ["a"]}]}, "inputs[0].datatype"),
         ({"inputs": [{"name": "word", "shape": [1], "datatype": "BYTES", "data": ["a"]}]}, "inputs[0].name"),
+        ({"inputs": [{"name": "text", "shape": [1], "datatype": "INT64", "data": [2**70]}]}, "inputs[0].data[0]"),
         ({"inputs": []}, "inputs"),
         ({"inputs": [{"name": "text", "shape": "1", "datatype": "BYTES", "data": ["a"]}]}, "inputs[0].shape"),
         ({"inputs": [{"name": "text", "shape": [-1], "datatype": "BYTES", "data": []}]}, "inputs"),

@@ -1,31 +1,26 @@
 """Jobs: made from records, from lines or from a list behind an address; watched, stopped, tried again."""
 
-import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Path, Query, Request
 from msgspec import Struct
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from limner.api.answers import NDJSON, answer, lines, paged
 from limner.api.auth import Caller, needs
+from limner.api.job_making import Submitted, refused, submit
 from limner.api.job_pages import Listed, job_of, listed_of, view_of
 from limner.api.paging import MOST, USUAL, cursor, place
-from limner.api.problems import FieldError, Refused, field_path
-from limner.api.record_lines import RowAside, Taken, lines_of, reader_for, spooled, submission
 from limner.api.schemas import JobBody, RetryBody, model_of, page_of
 from limner.app.job_items import Item, errors_of, items_of, results_of, rows_aside
 from limner.app.jobs_view import JobProgress
 from limner.app.outbox import Outbox
-from limner.app.submitting import CallbackAsk, Key, Manifest, Submission
 from limner.domain.failures import FailureCode
 from limner.domain.jobs import Counts, Fate, JobState
-from limner.domain.records import RecordIn, SetAside
 from limner.errors import IllegalMove
 from limner.store.callbacks import Standing
 from limner.store.jobs import Event
@@ -38,22 +33,6 @@ Read = Annotated[Caller, Depends(needs("read"))]
 Submit = Annotated[Caller, Depends(needs("submit"))]
 #: How often a stream of events looks for new ones, and how long it is followed at most, in seconds.
 _LOOK, _LONGEST = 0.25, 3600.0
-
-
-class Submitted(Struct, frozen=True, kw_only=True):
-    """A job that was made."""
-
-    id: str
-    state: str
-    pipeline: str
-    created: float
-    #: Where it is watched.
-    href: str
-    #: Records that were sent along, and rows that became none; null where they are still read.
-    records: int | None
-    set_aside: int | None
-    #: The first rows that became no record, with why.
-    rows: Sequence[RowAside]
 
 
 class Moved(Struct, frozen=True, kw_only=True):
@@ -115,169 +94,6 @@ def router() -> APIRouter:
             path, function, methods=["POST"], status_code=202, summary=summary, responses={202: {"model": model}}
         )
     return made
-
-
-async def submit(
-    request: Request,
-    caller: Submit,
-    idempotency_key: Annotated[
-        str | None, Header(max_length=200, description="The same key gives the same job; of another request, 422.")
-    ] = None,
-    pipeline: Annotated[str | None, Query(description="Of a body of JSON Lines: the pipeline.")] = None,
-    collection: Annotated[str | None, Query(description="Of a body of JSON Lines: the records' collection.")] = None,
-    shape: Annotated[str | None, Query(description="Of a body of JSON Lines: a system's own form.")] = None,
-    priority: Annotated[int, Query(ge=-1000, le=1000, description="Of a body of JSON Lines.")] = 0,
-    choose: Annotated[list[str] | None, Query(description="Of a body of JSON Lines: STAGE=NAME,NAME.")] = None,
-) -> Response:
-    """
-    Make a job of records in the body, of stored records by their ids, or of a list behind an address.
-
-    Records may be sent as JSON Lines too, in any number; pipeline and options then stand in the query.
-    """
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind in (NDJSON, "application/jsonl"):
-        body = _of_query(pipeline=pipeline, collection=collection, shape=shape, priority=priority, choose=choose)
-        spool = await spooled(request)
-        digest = hashlib.sha256(repr(sorted(request.query_params.multi_items())).encode())
-
-        def of_lines() -> Submitted:
-            with spool:
-                while piece := spool.read(1 << 20):
-                    digest.update(piece)
-                spool.seek(0)
-                declared = caller.host.pipeline(body.pipeline)
-                into = body.collection or declared.collection
-                rows = lines_of(spool, caller.host, pipeline=declared, collection=into, shape=body.shape)
-                return _made(caller, body, rows, key=_key(idempotency_key, digest.digest()))
-
-        return _submitted(await run_in_threadpool(of_lines))
-    if kind != "application/json":
-        raise Refused(415, f"The body is {kind}; send application/json, or {NDJSON} with one record a line.")
-    raw = await request.body()
-    body = _body_of(raw)
-    key = _key(idempotency_key, hashlib.sha256(raw).digest())
-    return _submitted(await run_in_threadpool(lambda: _made(caller, body, _rows_of(caller, body), key=key)))
-
-
-def _submitted(made: Submitted) -> Response:
-    return answer(made, status=202, headers={"location": made.href})
-
-
-def _made(caller: Caller, body: JobBody, rows: Iterator[RecordIn | SetAside] | None, *, key: Key | None) -> Submitted:
-    ask, taken = _asked(caller, body, rows, key=key)
-    job = caller.host.submit(ask)
-    return Submitted(
-        id=job.id,
-        state=job.state.value,
-        pipeline=job.pipeline,
-        created=job.created,
-        href=f"/api/v1/jobs/{job.id}",
-        records=None if taken is None else taken.records,
-        set_aside=None if taken is None else taken.set_aside,
-        rows=[] if taken is None else taken.rows,
-    )
-
-
-def _asked(
-    caller: Caller, body: JobBody, rows: Iterator[RecordIn | SetAside] | None, *, key: Key | None
-) -> tuple[Submission, Taken | None]:
-    """What the engine is asked, and what was made of the rows."""
-    host = caller.host
-    declared = host.pipeline(body.pipeline)
-    given = [
-        name for name, value in (("ids", body.ids), ("manifest", body.manifest), ("records", rows)) if value is not None
-    ]
-    if len(given) > 1:
-        raise _refused("records", f"A job takes its records in one way; here are {' and '.join(given)}.")
-    manifest = None
-    if body.manifest is not None:
-        host.app.guard().check(body.manifest.url)
-        into = body.collection or declared.collection
-        if body.shape is not None:
-            raise _refused("shape", "A manifest holds plain records; send those of a shape as JSON Lines.")
-        manifest = Manifest(url=body.manifest.url, reader=f"limner.app.plain_lines:{into}")
-    callback = None
-    if body.callback is not None:
-        host.app.guard().check(body.callback.url)
-        told = body.callback
-        callback = CallbackAsk(url=told.url, token=told.token, mode=told.mode, format=told.format)
-    ask = Submission(
-        pipeline=declared.name,
-        manifest=manifest,
-        ids=body.ids,
-        choices=body.choices,
-        priority=body.priority,
-        expires_in=None if body.expires_in is None else timedelta(seconds=body.expires_in),
-        fail_threshold=body.fail_threshold,
-        callback=callback,
-        key=key,
-        detail=body.detail,
-    )
-    return (ask, None) if rows is None else submission(host, ask, rows)
-
-
-def _rows_of(caller: Caller, body: JobBody) -> Iterator[RecordIn | SetAside] | None:
-    """The records that stand in the body itself; two with one id are a mistake."""
-    if body.records is None:
-        return None
-    declared = caller.host.pipeline(body.pipeline)
-    into = body.collection or declared.collection
-    reader = reader_for(caller.host, declared, into, body.shape)
-    seen: dict[str, int] = {}
-    found: list[RecordIn | SetAside] = []
-    for at, record in enumerate(body.records):
-        if record.id in seen:
-            told = f"The records {seen[record.id]} and {at} have one id, {record.id!r}."
-            raise _refused(f"records[{at}].id", told)
-        seen[record.id] = at
-        if record.fields is None or body.shape is not None:
-            found += reader(record.model_dump(exclude_unset=True), into)
-            continue
-        parent = record.parent
-        found.append(
-            RecordIn(
-                collection=into,
-                id=record.id,
-                fields=record.fields,
-                revision=record.revision,
-                source_version=record.source_version,
-                parent=None if parent is None else (parent.get("collection", ""), parent.get("id", "")),
-            )
-        )
-    if not found:
-        raise _refused("records", "There is no record in the list.")
-    return iter(found)
-
-
-def _body_of(raw: bytes) -> JobBody:
-    """The body, checked; 400 where it is no JSON, 422 with every wrong field where it is no job."""
-    try:
-        return JobBody.model_validate_json(raw)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
-        if found[0]["type"] == "json_invalid":
-            raise Refused(400, f"The body is no JSON: {found[0]['msg'].removeprefix('Invalid JSON: ')}.") from error
-        errors = [FieldError(field=field_path(("body", *one["loc"])) or "body", message=one["msg"]) for one in found]
-        listed = ", ".join(dict.fromkeys(one.field for one in errors))
-        raise Refused(422, f"The request is not right in: {listed}.", errors=errors) from error
-
-
-def _of_query(
-    *, pipeline: str | None, collection: str | None, shape: str | None, priority: int, choose: list[str] | None
-) -> JobBody:
-    if not pipeline:
-        raise _refused("pipeline", "Name the pipeline in the query: ?pipeline=NAME.")
-    pairs = dict(item.partition("=")[::2] for item in choose or ())
-    choices = {stage: [name for name in names.split(",") if name] for stage, names in pairs.items()}
-    return JobBody(pipeline=pipeline, collection=collection, shape=shape, priority=priority, choices=choices)
-
-
-def _key(given: str | None, digest: bytes) -> Key | None:
-    return Key(key=given, request=digest) if given else None
-
-
-def _refused(place: str, told: str) -> Refused:
-    return Refused(422, f"The request is not right in: {place}.", errors=[FieldError(field=place, message=told)])
 
 
 def listing(
@@ -397,7 +213,7 @@ def retry(job: JobId, caller: Submit, body: RetryBody | None = None) -> Response
     codes = None if only is None or only == "failed" else list(only)
     unknown = [code for code in codes or () if code not in set(FailureCode)]
     if unknown:
-        raise _refused("only", f"{unknown[0]!r} is no failure code; known are: {', '.join(FailureCode)}")
+        raise refused("only", f"{unknown[0]!r} is no failure code; known are: {', '.join(FailureCode)}")
     host = caller.host
     with host.store.reading() as tx:
         state = tx.jobs.get(job).state

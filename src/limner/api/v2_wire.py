@@ -110,12 +110,7 @@ def _rows_of_tensor(tensor: Tensor, *, place: str) -> Sequence[Value]:
     if min(shape) < 0 or math.prod(shape) != len(data):
         told = f"the shape {shape} asks for {math.prod(shape)} items, and there are {len(data)}"
         raise _refused(f"{place}.data", told)
-    check = _CHECKS.get(tensor.datatype)
-    if check is None:
-        raise _refused(f"{place}.datatype", f"{tensor.datatype!r} is no datatype; known are: {', '.join(_CHECKS)}")
-    for index, item in enumerate(data):
-        if not check(item):
-            raise _refused(f"{place}.data[{index}]", f"{str(item)[:40]!r} is no {tensor.datatype}")
+    data = _checked(tensor.datatype, data, place=place)
     if len(shape) == 1:
         return data
     width = math.prod(shape[1:])
@@ -137,15 +132,29 @@ def _flat(data: Sequence[Value]) -> list[Value]:
     return found
 
 
-def _whole(item: Value) -> bool:
-    return type(item) is int and -(2**63) <= item < 2**64
+def _checked(datatype: str, data: list[Value], *, place: str) -> list[Value]:
+    """*data*, if all of it is of the datatype; numbers that may have a fraction as such."""
+    kinds = _KINDS.get(datatype)
+    if kinds is None:
+        raise _refused(f"{place}.datatype", f"{datatype!r} is no datatype; known are: {', '.join(_KINDS)}")
+    # Looked at as a whole, and one by one only to name the one that is wrong.
+    if not kinds.issuperset(map(type, data)):
+        at = next(at for at, item in enumerate(data) if type(item) not in kinds)
+        raise _refused(f"{place}.data[{at}]", f"{str(data[at])[:40]!r} is no {datatype}")
+    if datatype in _FLOATS:
+        return list(map(float, data))
+    if datatype in _WHOLE and data and not (min(data) >= -(2**63) and max(data) < 2**64):
+        at = next(at for at, item in enumerate(data) if not -(2**63) <= item < 2**64)
+        raise _refused(f"{place}.data[{at}]", f"{data[at]} has more than 64 bits")
+    return data
 
 
-_CHECKS: dict[str, Callable[[Value], bool]] = {
-    "BOOL": lambda item: isinstance(item, bool),
-    "BYTES": lambda item: isinstance(item, str),
-    **dict.fromkeys(_FLOATS, lambda item: type(item) in (int, float) and math.isfinite(item)),
-    **dict.fromkeys(_WHOLE, _whole),
+#: By datatype: the types that JSON's values of it have.
+_KINDS: dict[str, frozenset[type]] = {
+    "BOOL": frozenset({bool}),
+    "BYTES": frozenset({str}),
+    **dict.fromkeys(_FLOATS, frozenset({int, float})),
+    **dict.fromkeys(_WHOLE, frozenset({int})),
 }
 
 

@@ -121,6 +121,7 @@ class Host:
         self.refresh()
         with self.lock:
             self.engine.start()
+        self.intaking.end_impossible()
         self.intaking.go_on()
         if self._own_workers:
             self._worker = self._stack.enter_context(self.app.working(self._own_topics()))

@@ -202,7 +202,7 @@ from pathlib import Path
 
 
 class Slow:
-    def infer(self, image: list) -> list:
+    def infer(self, image: list[Path]) -> list:
         Path(__file__).with_name("began").touch()
         time.sleep(5)
         return [{"value": 1.0} for _ in image]
