@@ -19,6 +19,11 @@ class Delivery(Struct, frozen=True, kw_only=True):
 class Bus(ABC):
     """Moves messages by topic; may lose or repeat them, since the store remembers what is owed."""
 
+    #: Whether other processes reach the same messages, which outlive this one.
+    shared = False
+    #: A message that is held for longer may be given to somebody else; None where that never happens.
+    hold_limit: timedelta | None = None
+
     @abstractmethod
     def publish(self, topic: str, bodies: Sequence[bytes]) -> None:
         """
@@ -54,6 +59,10 @@ class Bus(ABC):
     def flush(self, within: timedelta) -> bool:
         """Wait until everything that was published has arrived, at most so long; whether it has."""
         return True
+
+    def trouble(self) -> str | None:
+        """What keeps messages from moving at the moment, as a sentence; None where nothing does."""
+        return None
 
     def close(self) -> None:
         """Let go of connections; messages held go back."""

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 
 from limner.bus.base import Bus
 from limner.domain.workers import Told
-from limner.errors import ConfigurationError
+from limner.errors import ConfigurationError, MissingExtra
 from limner.server_client import ServerClient, token_from, worker_name
 
 
 def connect_bus(url: str) -> Bus:
     """
-    The bus behind *url*: ``memory:``, or ``https:`` and ``http:`` for a far worker.
+    The bus behind *url*: ``memory:``, ``amqp:`` and ``amqps:``, or ``https:`` and ``http:`` for a far worker.
 
     A far worker's token is ``LIMNER_TOKEN``, or stands in the file that ``LIMNER_TOKEN_FILE`` names.
 
@@ -26,7 +26,11 @@ def connect_bus(url: str) -> Bus:
         from limner.bus.http import HttpBus
 
         return HttpBus(ServerClient(url, token=token_from(None)), worker=worker_name())
-    raise ConfigurationError(f"No bus speaks {scheme}: (setting `bus`); known are: memory:, https:, http:")
+    if scheme in ("amqp", "amqps"):
+        return _rabbitmq(url)
+    raise ConfigurationError(
+        f"No bus speaks {scheme}: (setting `bus`); known are: memory:, amqp:, amqps:, https:, http:"
+    )
 
 
 def connect_far_bus(
@@ -51,3 +55,12 @@ def connect_far_bus(
         cancelled=cancelled,
         told=told,
     )
+
+
+def _rabbitmq(url: str) -> Bus:
+    try:
+        from limner.bus.rabbitmq import RabbitBus
+        from limner.bus.rabbitmq_place import place_of
+    except ModuleNotFoundError as error:
+        raise MissingExtra(extra="rabbitmq", needs=f"The bus {url.partition(':')[0]}:") from error
+    return RabbitBus(place_of(url))
