@@ -1,6 +1,7 @@
 """Projects at work in this process whose tasks are done by hand, so that a test says what happens and when."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -14,12 +15,11 @@ from limner.app.submitting import Submission
 from limner.clock import Clock
 from limner.domain.failures import Failure
 from limner.domain.jobs import Counts, Job
-from limner.domain.records import RecordIn
+from limner.domain.records import RecordIn, SetAside
 from limner.domain.tasks import Answer, Outcome, Status, Task, decode_task
 from limner.domain.values import Value, decode, encode, value_digest
 from limner.engine.receipts import Receipt
 from limner.settings import load_project
-from tests.far.rig import until
 
 #: One stage that only outside workers hold, so that nothing is inferred but what a test answers.
 PIPELINE = """
@@ -31,6 +31,17 @@ pipeline = Pipeline("numbers", collection="things", standing=False, stages=[
 ])
 """
 TOPIC = "numbers.double/theirs"
+#: Nothing that a test waits for takes longer.
+LONG = timedelta(seconds=60)
+
+
+def until(true: Callable[[], object], *, within: timedelta = LONG) -> None:
+    """Wait for what another thread or process does; fail where it does not."""
+    ends = time.monotonic() + within.total_seconds()
+    while not true():
+        assert time.monotonic() < ends, "what was waited for did not happen"
+        # The pace of polling, nothing more.
+        time.sleep(0.005)
 
 
 @contextmanager
@@ -62,7 +73,7 @@ def things(count: int, *, first: int = 0) -> list[RecordIn]:
     return [RecordIn(collection="things", id=f"r{n}", fields={"n": n}) for n in range(first, first + count)]
 
 
-def ask(rows: Sequence[RecordIn] | None = None, **more: object) -> Submission:
+def ask(rows: Sequence[RecordIn | SetAside] | None = None, **more: object) -> Submission:
     """A job of the pipeline above."""
     return Submission(pipeline="numbers", rows=rows, **more)  # type: ignore[arg-type]  # handed on
 

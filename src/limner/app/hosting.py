@@ -145,6 +145,10 @@ class Host:
     def refresh(self) -> None:
         """Serve what the pipelines' implementations are now: a model was promoted, or code was changed."""
         self.serving.refresh()
+        if self._worker is not None:
+            # What could not run when it began may by now: its model was added.
+            for topic in self._own_topics():
+                self._worker.serve(topic)
 
     def submit(self, ask: Submission) -> Job:
         """
@@ -326,6 +330,7 @@ class Host:
                 self._chores.clear()
                 self.intaking.let_go()
                 self._stack.close()
+                self._worker = None
         except StoreUnavailable:
             # Nobody can lead without the store.
             return

@@ -20,6 +20,7 @@ from limner.app.receivers import check_receiver
 from limner.app.submitting import OWN_NOTES, RECORD_LINES, CallbackAsk, Manifest, Submission, lines_of, pages_of
 from limner.domain.jobs import Job, JobState
 from limner.domain.records import RecordIn, SetAside
+from limner.engine.views import check_choices
 from limner.errors import LimnerError, StoreUnavailable, UsageError
 from limner.store.callbacks import Callback
 from limner.store.store import Transaction
@@ -114,6 +115,17 @@ class Intaking:
             with host.lock:
                 if job.id not in self._in_hand:
                     self._adopt(job)
+
+    def end_impossible(self) -> None:
+        """End the open jobs whose choices their pipeline, which was edited since, does not offer any more."""
+        host = self._host
+        with host.store.reading() as tx:
+            jobs = [job for job in tx.jobs.open() if job.pipeline in host.pipelines]
+        for job in jobs:
+            try:
+                check_choices(host.pipelines[job.pipeline], job.choices)
+            except UsageError as error:
+                self._refuse(job, str(error))
 
     def _is_left(self, job: Job) -> bool:
         """Whether a job is not known whole, and no living process sees to it."""

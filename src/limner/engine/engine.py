@@ -19,6 +19,7 @@ from limner.engine.receipts import Receipt, receipts_after, stand_before
 from limner.engine.scopes import Scope
 from limner.engine.upkeep import Upkeep
 from limner.engine.views import View, resolve
+from limner.errors import UsageError
 from limner.store.store import Store, Transaction
 
 #: Messages committed in one transaction.
@@ -71,12 +72,19 @@ class Engine:
             tx.nodes.needs_pass(sorted({task.node for task in dropped}))
 
     def scopes(self, tx: Transaction) -> list[Scope]:
-        """The default views of the pipelines, and the choices of open jobs; those of urgent jobs first."""
+        """
+        The default views of the pipelines, and the choices of open jobs; those of urgent jobs first.
+
+        A job whose choices the pipeline does not offer any more looks through none.
+        """
         state = tuple((node.pk, node.active, node.retired) for node in tx.nodes.all())
         jobs: dict[str, tuple[View, dict[str, int]]] = {}
         for job in tx.jobs.open():
             if job.pipeline in self.pipelines:
-                view = self.view(tx, job.pipeline, dict(job.choices), state=state)
+                try:
+                    view = self.view(tx, job.pipeline, dict(job.choices), state=state)
+                except UsageError:
+                    continue
                 jobs.setdefault(repr(view.key), (view, {}))[1][job.id] = job.priority
         found = []
         for name, pipeline in self.pipelines.items():
