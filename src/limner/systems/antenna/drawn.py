@@ -139,7 +139,7 @@ def _words(one: Mapping[str, Value]) -> str:
     if labelled:
         told.append(f"{labelled[-1]['labelNames'][0]} {labelled[-1]['scores'][0]:.2f}")
     if one.get("trackId"):
-        told.append(f"track {str(one['trackId'])[:8]}")
+        told.append(f"track {str(one['trackId']).removeprefix('track-')[:6]}")
     return "  ".join(told)
 
 
