@@ -29,7 +29,8 @@ _PROBLEM: dict[str, object] = {
     "description": "What went wrong",
     "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
-_STATUSES = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 503, 504)
+#: What a request may be refused with.
+STATUSES = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 503, 504)
 
 
 class Server(FastAPI):
@@ -84,7 +85,7 @@ def create(projects: Projects, *, public: bool = False) -> FastAPI:
         description=_ABOUT,
         lifespan=_lifespan(doors),
         redirect_slashes=False,
-        responses=dict.fromkeys(_STATUSES, _PROBLEM),
+        responses=dict.fromkeys(STATUSES, _PROBLEM),
     )
     app.state.auth = Auth(
         projects,

@@ -205,4 +205,5 @@ def _key(given: str | None, digest: bytes) -> Key | None:
 
 
 def refused(place: str, told: str) -> Refused:
+    """The refusal of a request of which one field is not right."""
     return Refused(422, f"The request is not right in: {place}.", errors=[FieldError(field=place, message=told)])
