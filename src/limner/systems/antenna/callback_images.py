@@ -94,9 +94,10 @@ class Pictures:
     def _load_detections(self, tx: Transaction, keys: Sequence[int]) -> None:
         """The detections that this job's own steps made, as they were found."""
         wanted = self._view.collections["detections"]
-        members = [key for _, collection, key in tx.records.descendants(keys) if collection == wanted]
+        found = tx.records.descendants(keys, but_of=self._view.others)
+        members = [key for _, collection, key in found if collection == wanted]
         for record in tx.records.load(sorted(members)).values():
-            if record.parent is not None and record.made_by not in self._view.others:
+            if record.parent is not None:
                 self._detections[record.parent].append(record)
 
     def _over(self, *stages: str) -> Iterable[Node]:

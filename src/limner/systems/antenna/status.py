@@ -81,7 +81,7 @@ def status_in(tx: Transaction, host: Host, view: View, job: Job, *, failures: Fa
 def _codes(tx: Transaction, view: View, failed: Sequence[int]) -> Mapping[str, int]:
     """Why pictures failed: how many by which code."""
     root_of = {key: key for key in failed}
-    root_of |= {key: root for root, _, key in tx.records.descendants(list(failed))}
+    root_of |= {key: root for root, _, key in tx.records.descendants(list(failed), but_of=view.others)}
     said: dict[int, list[Value]] = {key: [] for key in failed}
     for one in tx.progress.said(sorted(root_of), versions=view.versions):
         if one.failure is not None:

@@ -160,7 +160,7 @@ def _errors(tx: Transaction, view: View, failed: Sequence[Item]) -> dict[str, di
 def _errors_by_key(tx: Transaction, view: View, keys: Sequence[int]) -> dict[int, dict[str, Value] | None]:
     """Why pictures failed."""
     root_of = {key: key for key in keys}
-    root_of |= {key: root for root, _, key in tx.records.descendants(list(keys))}
+    root_of |= {key: root for root, _, key in tx.records.descendants(list(keys), but_of=view.others)}
     said: dict[int, list[Said]] = defaultdict(list)
     for one in tx.progress.said(sorted(root_of), versions=view.versions):
         if one.failure is not None:
