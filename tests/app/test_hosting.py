@@ -14,7 +14,7 @@ from limner.app.submitting import CallbackAsk, Key
 from limner.clock import MovedClock
 from limner.domain.failures import Failure, FailureCode
 from limner.domain.jobs import JobState
-from limner.domain.tasks import STOPPING, Answer, FromWorker, Heartbeat, Released, Task
+from limner.domain.tasks import ANSWERS, STOPPING, Answer, FromWorker, Heartbeat, Released, Task, encode_message
 from limner.engine.receipts import Taken
 from limner.errors import IllegalMove, KeyReused, LimnerError, NotFound, UsageError
 from tests.app.hosts import (
@@ -119,7 +119,7 @@ def _committing(host: Host, *messages: FromWorker) -> Callable[[], object]:
 
 
 def test_one_who_says_nonsense_fails_alone(host: Host) -> None:
-    """An answer whose columns do not fit is refused to whoever sent it; those beside it are committed."""
+    """An answer whose columns do not fit is refused in its receipt; those beside it are committed."""
     job = host.submit(ask(things(30)))
     first, second, third = taken(host, limit=3)
     right = doubled(second)
@@ -134,14 +134,16 @@ def test_one_who_says_nonsense_fails_alone(host: Host) -> None:
         seconds=0.0,
     )
 
-    said = waiting_together(host, [_committing(host, one) for one in (doubled(first), nonsense, doubled(third))])
+    calls = [_committing(host, doubled(first)), _committing(host, nonsense, doubled(third))]
+    one, two = waiting_together(host, calls)
 
-    assert isinstance(said[1], ValueError)
-    for one in (said[0], said[2]):
-        assert isinstance(one, list)
-        assert [receipt.state for receipt in one] == [Taken.COMMITTED]
+    assert isinstance(one, list)
+    assert isinstance(two, list)
+    assert [receipt.state for receipt in one] == [Taken.COMMITTED]
+    assert [receipt.state for receipt in two] == [Taken.REFUSED, Taken.COMMITTED]
+    assert "cannot be committed" in two[0].problems[0]
     assert counts_of(host, job).done == 20
-    host.commit([right])
+    host.app.bus.publish(ANSWERS, [encode_message(nonsense), b"no message", encode_message(right)])
     assert ended(host, job) == "done"
 
 

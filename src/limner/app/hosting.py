@@ -21,7 +21,7 @@ from limner.domain.pipelines import Pipeline
 from limner.domain.tasks import Answer, FromWorker
 from limner.domain.versions import Version
 from limner.engine.engine import Engine
-from limner.engine.receipts import Receipt
+from limner.engine.receipts import Receipt, Taken
 from limner.errors import BusUnavailable, ConfigurationError, LimnerError, NotFound, StoreUnavailable
 from limner.store.store import Store
 from limner.worker.worker import Worker
@@ -217,10 +217,40 @@ class Host:
                 if len(group) > 1:
                     groups.extend([one] for one in group)
                     continue
-                group[0].error, group[0].done = error, True
+                self._commit_alone(group[0], error)
                 continue
             for one in group:
                 one.take(receipts)
+
+    def _commit_alone(self, one: "_Waiting", error: Exception) -> None:
+        """
+        Commit what one who failed alone has said, a message at a time; what is nonsense is refused in its receipt.
+
+        It may not be answered with an error: its sender would repeat it for ever, and all that it says after it.
+        """
+        receipts: list[Receipt] = []
+        try:
+            if isinstance(error, LimnerError):
+                raise error
+            for message in one.messages:
+                receipts += self._taken(message)
+        except LimnerError as failed:
+            one.error, one.done = failed, True
+        else:
+            one.take(iter(receipts))
+
+    def _taken(self, message: FromWorker) -> list[Receipt]:
+        """The receipt of one message, where it is an answer."""
+        try:
+            return self.engine.answer([message])
+        except LimnerError:
+            raise
+        except Exception as error:
+            _log.exception("message_refused", project=self.name)
+            if not isinstance(message, Answer):
+                return []
+            told = f"It cannot be committed: {type(error).__name__}: {error}"
+            return [Receipt(task=message.task, state=Taken.REFUSED, open=0, problems=[told])]
 
     def take(self, topics: Sequence[str], *, limit: int, wait: timedelta) -> list[Delivery]:
         """Up to *limit* tasks of *topics*, as soon as there is one, at the latest after *wait*; see :meth:`settle`."""

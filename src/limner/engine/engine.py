@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
+import structlog
+
 from limner.bus.base import Bus, Delivery
 from limner.clock import Clock
 from limner.domain.assessment import Memo
@@ -19,8 +21,10 @@ from limner.engine.receipts import Receipt, receipts_after, stand_before
 from limner.engine.scopes import Scope
 from limner.engine.upkeep import Upkeep
 from limner.engine.views import View, resolve
-from limner.errors import UsageError
+from limner.errors import LimnerError, UsageError
 from limner.store.store import Store, Transaction
+
+_log = structlog.get_logger(__name__)
 
 #: Messages committed in one transaction.
 _GROUP = 64
@@ -126,16 +130,47 @@ class Engine:
         return self._bus.take([ANSWERS], limit=_GROUP, wait=wait)
 
     def turn(self, deliveries: list[Delivery]) -> bool:
-        """Commit the answers in *deliveries*, and send what is ready; whether anything moved."""
-        with self._given_back_unless_committed(deliveries), self.store.transaction() as tx:
-            scopes = self.scopes(tx)
-            self._commit(tx, scopes, [decode_from_worker(delivery.body) for delivery in deliveries])
-            envelopes = self._dispatcher.dispatch(tx, scopes)
-            # After the dispatch, which may find that nothing is left of a task.
-            ended = self.desk.end(tx, scopes)
+        """
+        Commit the answers in *deliveries*, and send what is ready; whether anything moved.
+
+        An answer that cannot be committed is dropped, so that it holds up no other; its lease sees to its records.
+        """
+        envelopes: list[Envelope] = []
+        with self._given_back_unless_committed(deliveries):
+            try:
+                moved = self._turned(deliveries, envelopes)
+            except LimnerError:
+                raise
+            except Exception:
+                if not deliveries:
+                    raise
+                # Breaks again where it is not the answers' fault, and then they are kept.
+                moved = self._turned([], envelopes)
+                for delivery in deliveries:
+                    moved |= self._turned_alone(delivery, envelopes)
         self._bus.acknowledge(deliveries)
         self._publish(envelopes)
-        return bool(deliveries or envelopes or ended)
+        return moved
+
+    def _turned_alone(self, delivery: Delivery, envelopes: list[Envelope]) -> bool:
+        try:
+            return self._turned([delivery], envelopes)
+        except LimnerError:
+            raise
+        except Exception:  # noqa: BLE001  whatever is wrong with it, the others are not to wait for ever
+            _log.exception("answer_dropped", size=len(delivery.body))
+            return True
+
+    def _turned(self, deliveries: Sequence[Delivery], envelopes: list[Envelope]) -> bool:
+        """Commit the answers in one transaction; appends what is to be sent after it."""
+        with self.store.transaction() as tx:
+            scopes = self.scopes(tx)
+            self._commit(tx, scopes, [decode_from_worker(delivery.body) for delivery in deliveries])
+            found = self._dispatcher.dispatch(tx, scopes)
+            # After the dispatch, which may find that nothing is left of a task.
+            ended = self.desk.end(tx, scopes)
+        envelopes += found
+        return bool(deliveries or found or ended)
 
     def answer(self, messages: Sequence[FromWorker]) -> list[Receipt]:
         """
