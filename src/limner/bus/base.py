@@ -54,7 +54,7 @@ class Bus(ABC):
 
     @abstractmethod
     def count(self, topic: str) -> int:
-        """How many messages of *topic* nobody holds."""
+        """How many messages of *topic* nobody holds; what was given back just now may be counted a moment later."""
 
     def flush(self, within: timedelta) -> bool:
         """Wait until everything that was published has arrived, at most so long; whether it has."""

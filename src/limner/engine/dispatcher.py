@@ -26,6 +26,7 @@ class Envelope(Struct, frozen=True, kw_only=True):
     """A task on its way to the bus."""
 
     topic: str
+    task: int
     body: bytes
 
 
@@ -130,7 +131,8 @@ class Dispatcher:
             tx.tasks.tally([Tally(pk=task.pk, open=inputs.keys, ended=not inputs.keys, back=True)])
         if not inputs.keys:
             return None
-        return Envelope(topic=address_of(view, node), body=encode_message(self._message(tx, view, node, task, inputs)))
+        body = encode_message(self._message(tx, view, node, task, inputs))
+        return Envelope(topic=address_of(view, node), task=task.pk, body=body)
 
     def _plan_anew(self, tx: Transaction, scope: Scope, node: Node, task: StoredTask) -> None:
         """Replace a task of a version that is not served any more: whoever waits for it waits for the new one."""

@@ -21,7 +21,7 @@ from limner.engine.receipts import Receipt, receipts_after, stand_before
 from limner.engine.scopes import Scope
 from limner.engine.upkeep import Upkeep
 from limner.engine.views import View, resolve
-from limner.errors import LimnerError, UsageError
+from limner.errors import BusUnavailable, LimnerError, UsageError
 from limner.store.store import Store, Transaction
 
 _log = structlog.get_logger(__name__)
@@ -56,14 +56,22 @@ class Engine:
         self._dispatcher = Dispatcher(planner=self.planner, clock=clock, lease=lease, in_flight=in_flight, memo=memo)
         self._upkeep = Upkeep(clock=clock, lease=lease, bus=bus)
         self._views: dict[str, tuple[object, View]] = {}
+        self._lease = lease.total_seconds()
         self._next_upkeep = 0.0
         #: Tasks that were sent since it was made.
         self.sent = 0
 
     def start(self) -> None:
-        """Take over the store: what an earlier process had sent is lost with its bus, and is sent again."""
+        """
+        Take over the store: what an earlier process had sent is lost with its bus, and is sent again.
+
+        On a bus that outlives a process it is still there, and so are those who hold it: they are given a lease more.
+        """
         with self.store.transaction() as tx:
-            tx.tasks.unsend()
+            if self._bus.shared:
+                tx.tasks.prolong(until=self._clock.now() + self._lease)
+            else:
+                tx.tasks.unsend_abandoned(now=self._clock.now())
             self._drop_unseen(tx)
 
     def _drop_unseen(self, tx: Transaction) -> None:
@@ -186,16 +194,33 @@ class Engine:
             receipts = receipts_after(tx, answers, before)
             envelopes = self._dispatcher.dispatch(tx, scopes)
             self.desk.end(tx, scopes)
-        self._publish(envelopes)
+        try:
+            self._publish(envelopes)
+        except BusUnavailable as error:
+            # What was said is committed all the same; the loop sends the tasks when the bus is back.
+            _log.warning("bus_unavailable", reason=str(error))
         return receipts
 
     def _publish(self, envelopes: Sequence[Envelope]) -> None:
-        self.sent += len(envelopes)
-        by_topic: dict[str, list[bytes]] = {}
+        """
+        Send tasks; those that the bus does not take are ready again, as if they had never been sent.
+
+        Raises:
+            BusUnavailable: the bus cannot be reached.
+        """
+        by_topic: dict[str, list[Envelope]] = {}
         for envelope in envelopes:
-            by_topic.setdefault(envelope.topic, []).append(envelope.body)
-        for topic, bodies in by_topic.items():
-            self._bus.publish(topic, bodies)
+            by_topic.setdefault(envelope.topic, []).append(envelope)
+        left = list(by_topic)
+        try:
+            for topic, chosen in by_topic.items():
+                self._bus.publish(topic, [envelope.body for envelope in chosen])
+                self.sent += len(chosen)
+                left.remove(topic)
+        except BusUnavailable:
+            with self.store.transaction() as tx:
+                tx.tasks.unsend([envelope.task for topic in left for envelope in by_topic[topic]])
+            raise
 
     def finish(self) -> None:
         """Commit what workers that have stopped by now answered and gave back; sends nothing more."""

@@ -13,6 +13,7 @@ from limner.engine.dispatcher import address_of
 from limner.engine.groups import group_inputs
 from limner.engine.inputs import inputs_of
 from limner.engine.scopes import Scope
+from limner.errors import BusUnavailable
 from limner.store.store import Transaction
 from limner.store.tasks import NewTask, StoredTask
 
@@ -67,7 +68,7 @@ class Upkeep:
             if task.node not in places:
                 continue
             scope, node = places[task.node]
-            if not task.worker and self._bus.count(address_of(scope.view, node)):
+            if not task.worker and self._waits(address_of(scope.view, node)):
                 tx.tasks.extend([task.pk], until=self._clock.now() + self._lease, worker="")
             elif task.lost == 0:
                 self._again(tx, task, task.keys)
@@ -82,6 +83,14 @@ class Upkeep:
                 worker = task.worker or "unknown"
                 answers.append(self._failing(tx, places[task.node], task, failure, worker=worker))
         return answers
+
+    def _waits(self, topic: str) -> bool:
+        """Whether there are messages of a topic that nobody holds, as far as can be told."""
+        try:
+            return self._bus.count(topic) > 0
+        except BusUnavailable:
+            # Nobody takes from a bus that cannot be reached, and nothing could be sent again.
+            return True
 
     def _again(self, tx: Transaction, task: StoredTask, *parts: Sequence[int]) -> None:
         """Replace a lost task by new ones that hold its records."""

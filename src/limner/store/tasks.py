@@ -9,7 +9,7 @@ from sqlalchemy import Select, bindparam, func, insert, or_, select, update
 
 from limner.domain.packing import pack, unpack
 from limner.store.base import Noun
-from limner.store.schema import tasks
+from limner.store.schema import tasks, workers
 
 
 class TaskState(IntEnum):
@@ -177,6 +177,22 @@ class Tasks(Noun):
         query = update(tasks).where(tasks.c.state == TaskState.SENT)
         if keys is not None:
             query = query.where(tasks.c.pk.in_(keys))
+        return self.connection.execute(query.values(state=TaskState.READY, lease_until=None)).rowcount
+
+    def prolong(self, *, until: float) -> None:
+        """Let the lease of every sent task last at least so long; who holds it stays."""
+        sent = update(tasks).where(tasks.c.state == TaskState.SENT, tasks.c.lease_until < until)
+        self.connection.execute(sent.values(lease_until=until))
+
+    def unsend_abandoned(self, *, now: float) -> int:
+        """
+        Make ready again what was sent and is in nobody's hands after a restart; how many there were.
+
+        A far worker goes on while the server is away: what one holds, and has a lease for, is left to it.
+        """
+        far = select(workers.c.id)
+        gone = or_(tasks.c.worker.is_(None), tasks.c.worker.not_in(far), tasks.c.lease_until < now)
+        query = update(tasks).where(tasks.c.state == TaskState.SENT, gone)
         return self.connection.execute(query.values(state=TaskState.READY, lease_until=None)).rowcount
 
     def load(self, keys: Iterable[int]) -> dict[int, StoredTask]:
