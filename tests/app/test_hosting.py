@@ -72,7 +72,7 @@ def waiting_together(host: Host, calls: Sequence[Callable[[], object]]) -> list[
     with host.lock:
         thread = threading.Thread(target=lambda: said.extend(together(*calls)))
         thread.start()
-        until(lambda: len(host._queue) == len(calls))
+        until(lambda: host.committing.waiting == len(calls))
     thread.join(60)
     return said
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 import structlog
 
 from limner.app.app import App
+from limner.app.committing import Committing
 from limner.app.described import Known, Way, with_offers
 from limner.app.intaking import Intaking
 from limner.app.secrets import ServerKey
@@ -18,10 +19,10 @@ from limner.app.submitting import Submission
 from limner.bus.base import Delivery
 from limner.domain.jobs import Counts, Job
 from limner.domain.pipelines import Pipeline
-from limner.domain.tasks import Answer, FromWorker
+from limner.domain.tasks import FromWorker
 from limner.domain.versions import Version
 from limner.engine.engine import Engine
-from limner.engine.receipts import Receipt, Taken
+from limner.engine.receipts import Receipt
 from limner.errors import BusUnavailable, ConfigurationError, LimnerError, NotFound, StoreUnavailable
 from limner.store.store import Store
 from limner.worker.worker import Worker
@@ -54,12 +55,11 @@ class Host:
         self.engine: Engine = app.engine_of(app.declared.own or app.declared.pipelines)
         self.serving = Serving(self)
         self.intaking = Intaking(self)
+        self.committing = Committing(self.engine, lock=self.lock, project=self.name)
         self._own_workers = own_workers
         self._leading = False
         self._next_tending = 0.0
         self._chores: deque[_Chore] = deque()
-        self._queue: deque[_Waiting] = deque()
-        self._queue_lock = threading.Lock()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._stack = ExitStack()
@@ -193,64 +193,7 @@ class Host:
 
         Those who wait at the same time are committed together.
         """
-        mine = _Waiting(messages)
-        with self._queue_lock:
-            self._queue.append(mine)
-        with self.lock:
-            if not mine.done:
-                self._commit_queue()
-        if mine.error is not None:
-            raise mine.error
-        return mine.receipts
-
-    def _commit_queue(self) -> None:
-        """Commit everything that waits, in one transaction; alone what cannot be committed with the others."""
-        with self._queue_lock:
-            waiting = list(self._queue)
-            self._queue.clear()
-        groups = deque([waiting])
-        while groups:
-            group = groups.popleft()
-            try:
-                receipts = iter(self.engine.answer([message for one in group for message in one.messages]))
-            except Exception as error:  # noqa: BLE001  one who sent nonsense must not fail the others
-                if len(group) > 1:
-                    groups.extend([one] for one in group)
-                    continue
-                self._commit_alone(group[0], error)
-                continue
-            for one in group:
-                one.take(receipts)
-
-    def _commit_alone(self, one: "_Waiting", error: Exception) -> None:
-        """
-        Commit what one who failed alone has said, a message at a time; what is nonsense is refused in its receipt.
-
-        It may not be answered with an error: its sender would repeat it for ever, and all that it says after it.
-        """
-        receipts: list[Receipt] = []
-        try:
-            if isinstance(error, LimnerError):
-                raise error
-            for message in one.messages:
-                receipts += self._taken(message)
-        except LimnerError as failed:
-            one.error, one.done = failed, True
-        else:
-            one.take(iter(receipts))
-
-    def _taken(self, message: FromWorker) -> list[Receipt]:
-        """The receipt of one message, where it is an answer."""
-        try:
-            return self.engine.answer([message])
-        except LimnerError:
-            raise
-        except Exception as error:
-            _log.exception("message_refused", project=self.name)
-            if not isinstance(message, Answer):
-                return []
-            told = f"It cannot be committed: {type(error).__name__}: {error}"
-            return [Receipt(task=message.task, state=Taken.REFUSED, open=0, problems=[told])]
+        return self.committing.commit(messages)
 
     def take(self, topics: Sequence[str], *, limit: int, wait: timedelta) -> list[Delivery]:
         """Up to *limit* tasks of *topics*, as soon as there is one, at the latest after *wait*; see :meth:`settle`."""
@@ -398,21 +341,6 @@ class _Chore:
     def again(self) -> None:
         """Begin anew."""
         self._steps = self._make()
-
-
-class _Waiting:
-    """Messages of somebody who waits for their commit."""
-
-    def __init__(self, messages: Sequence[FromWorker]) -> None:
-        self.messages = messages
-        self.receipts: list[Receipt] = []
-        self.done = False
-        self.error: Exception | None = None
-
-    def take(self, receipts: Iterator[Receipt]) -> None:
-        """Take one's own from the *receipts* of all."""
-        self.receipts = [next(receipts) for message in self.messages if isinstance(message, Answer)]
-        self.done = True
 
 
 _NO_MORE = object()
