@@ -35,8 +35,9 @@ def test_job_of_records(served: Served) -> None:
     made = answer.json()
     assert answer.status_code == 202
     assert answer.headers["location"] == made["href"] == f"/api/v1/jobs/{made['id']}"
-    reads = []
-    until(lambda: reads.append(served.client.get(made["href"]).json()) or reads[-1]["ended"] is not None)
+    reads = [served.client.get(made["href"]).json()]
+    while reads[-1]["ended"] is None:
+        reads.append(served.client.get(made["href"]).json())
     assert all(adds_up(read["counts"]) for read in reads)
     done = [read["counts"]["done"] for read in reads]
     assert done == sorted(done)

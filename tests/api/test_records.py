@@ -79,13 +79,13 @@ def test_pages_and_filters(served: Served) -> None:
     """A page says where the next one begins, and a filter narrows what it holds."""
     # given
     served.put("words", *({"id": f"page-{n}", "text": f"p{n}", "lot": "pages", "n": n} for n in range(7)))
-    asked = {"where": "lot=pages", "limit": 3}
+    asked: dict[str, str] = {"where": "lot=pages", "limit": "3"}
 
     # when
     found, after = [], None
     while True:
         page = served.client.get(
-            "/api/v1/collections/words/records", params={**asked, **({"after": after} if after else {})}
+            "/api/v1/collections/words/records", params=asked if after is None else {**asked, "after": after}
         )
         found += [record["id"] for record in page.json()["items"]]
         after = page.json()["next"]

@@ -11,15 +11,13 @@ from starlette.responses import FileResponse, Response
 
 from limner.api.auth import Caller, needs
 from limner.api.problems import Refused
+from limner.app.held import MOST_BYTES, held_artifact, keep_artifact
 from limner.app.hosting import Host
 from limner.app.projects import Projects
-from limner.artifacts.base import checked
-from limner.errors import ArtifactMissing, Forbidden, Unauthorized
+from limner.errors import Forbidden, Unauthorized
 from limner.store.files import HeldArtifact
 
 Sha256 = Annotated[str, InPath(pattern="^[0-9a-f]{64}$", description="SHA-256 of the bytes, in hexadecimal.")]
-#: Bytes of one artifact at most.
-_MOST = 20_000_000_000
 Number = Annotated[int, InPath(ge=1, le=2**31 - 1, description="Number of a version.")]
 #: Bytes by their digest never change.
 _HEADERS = {
@@ -57,7 +55,7 @@ def router(projects: Projects) -> APIRouter:
     )
     def get(sha256: Sha256, host: Annotated[Host, Depends(reader)]) -> Response:
         """The bytes with this digest, if this project holds them."""
-        held = _held(host, sha256)
+        held = held_artifact(host, sha256)
         path = host.app.artifacts.path(sha256)
         headers = {**_HEADERS, "etag": f'"{sha256}"'}
         return FileResponse(path, media_type=held.kind or "application/octet-stream", headers=headers)
@@ -81,13 +79,13 @@ def router(projects: Projects) -> APIRouter:
             size = 0
             async for chunk in request.stream():
                 size += len(chunk)
-                if size > _MOST:
-                    raise Refused(413, f"An artifact has at most {_MOST} bytes.")
+                if size > MOST_BYTES:
+                    raise Refused(413, f"An artifact has at most {MOST_BYTES} bytes.")
                 await run_in_threadpool(file.write, chunk)
             file.flush()
             kind = request.headers.get("content-type", "").partition(";")[0].strip()
             held = HeldArtifact(sha256=sha256, size=size, kind=kind[:100])
-            await run_in_threadpool(_keep, caller.host, Path(file.name), held)
+            await run_in_threadpool(keep_artifact, caller.host, Path(file.name), held)
         return Response(status_code=204)
 
     @made.get("/models/{name}/{number}/file", response_class=FileResponse, summary="The file of a model's version")
@@ -108,27 +106,3 @@ def reader_of_models(request: Request) -> Host:
         return needs("read")(request).host
     except Forbidden:
         return needs("work")(request).host
-
-
-def _held(host: Host, sha256: str) -> HeldArtifact:
-    """
-    What is known of an artifact that this project may hand out: one of its results, an upload, or a model.
-
-    Raises:
-        ArtifactMissing: it is none of these, whatever other projects hold.
-    """
-    checked(sha256)
-    with host.store.reading() as tx:
-        try:
-            return tx.held.get(sha256)
-        except ArtifactMissing:
-            if not any(version.sha256 == sha256 for version in tx.models.listing()):
-                raise
-    return HeldArtifact(sha256=sha256, size=0)
-
-
-def _keep(host: Host, file: Path, held: HeldArtifact) -> None:
-    """Store an upload, then remember that the project holds it."""
-    host.app.artifacts.put_file(file, expected=held.sha256)
-    with host.store.transaction() as tx:
-        tx.held.add([held], at=host.clock.now())

@@ -1,10 +1,12 @@
 """How a job is made: of records in the body, of JSON Lines, of stored records, or of a list behind an address."""
 
 import hashlib
+import io
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Annotated
 
+import msgspec
 from fastapi import Depends, Header, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from msgspec import Struct
@@ -14,12 +16,11 @@ from starlette.responses import Response
 from limner.api.answers import NDJSON, answer
 from limner.api.auth import Caller, needs
 from limner.api.problems import FieldError, Refused, field_path
-from limner.api.record_lines import RowAside, Taken, lines_of, reader_for, spooled, submission
+from limner.api.record_lines import RowAside, Taken, lines_of, spooled, submission
 from limner.api.schemas import JobBody, RecordBody
 from limner.app.submitting import CallbackAsk, Key, Manifest, Submission
 from limner.domain.records import NotARecord, RecordIn, SetAside
 from limner.sources.base import checked
-from limner.sources.jsonl import Reader
 
 
 class Submitted(Struct, frozen=True, kw_only=True):
@@ -143,7 +144,6 @@ def _rows_of(caller: Caller, body: JobBody) -> Iterator[RecordIn | SetAside] | N
         return None
     declared = caller.host.pipeline(body.pipeline)
     into = body.collection or declared.collection
-    reader = reader_for(caller.host, declared, into, body.shape)
     seen: dict[str, int] = {}
     found: list[RecordIn | SetAside] = []
     for at, record in enumerate(body.records):
@@ -151,30 +151,35 @@ def _rows_of(caller: Caller, body: JobBody) -> Iterator[RecordIn | SetAside] | N
             told = f"The records {seen[record.id]} and {at} have one id, {record.id!r}."
             raise refused(f"records[{at}].id", told)
         seen[record.id] = at
-        try:
-            found += checked(_records(record, reader, into, shaped=body.shape is not None))
-        except NotARecord as error:
-            raise refused(f"records[{at}]", str(error)) from error
+        if record.fields is None or body.shape is not None:
+            line = io.BytesIO(msgspec.json.encode(record.model_dump(exclude_unset=True)))
+            rows = lines_of(line, caller.host, pipeline=declared, collection=into, shape=body.shape)
+        else:
+            rows = _plain(record, into)
+        for row in rows:
+            if isinstance(row, SetAside):
+                raise refused(f"records[{at}]", row.reason)
+            found.append(row)
     if not found:
         raise refused("records", "There is no record in the list.")
     return iter(found)
 
 
-def _records(record: RecordBody, reader: Reader, into: str, *, shaped: bool) -> list[RecordIn]:
-    """The record that an object of the body is, after those that came along with it."""
-    if record.fields is None or shaped:
-        return reader(record.model_dump(exclude_unset=True), into)
+def _plain(record: RecordBody, into: str) -> Iterator[RecordIn | SetAside]:
+    """The record whose fields stand apart from its properties."""
     parent = record.parent
-    return [
-        RecordIn(
-            collection=into,
-            id=record.id,
-            fields=record.fields,
-            revision=record.revision,
-            source_version=record.source_version,
-            parent=None if parent is None else (parent.get("collection", ""), parent.get("id", "")),
-        )
-    ]
+    made = RecordIn(
+        collection=into,
+        id=record.id,
+        fields=record.fields or {},
+        revision=record.revision,
+        source_version=record.source_version,
+        parent=None if parent is None else (parent.get("collection", ""), parent.get("id", "")),
+    )
+    try:
+        yield from checked([made])
+    except NotARecord as error:
+        yield SetAside(row=1, reason=str(error))
 
 
 def _body_of(raw: bytes) -> JobBody:

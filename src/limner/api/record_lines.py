@@ -9,13 +9,11 @@ from fastapi import Request
 from msgspec import Struct, structs
 
 from limner.app.hosting import Host
-from limner.app.plain_lines import ENCODED, encoded, reader_of, rows_in
+from limner.app.plain_lines import ENCODED, encoded, rows_in
 from limner.app.submitting import Manifest, Submission
 from limner.domain.pipelines import Pipeline
 from limner.domain.records import RecordIn, SetAside
-from limner.errors import NotFound, UsageError
-from limner.sources.base import Columns
-from limner.sources.jsonl import Reader
+from limner.errors import UsageError
 
 #: Rows that are handed over as they are; more go through a file.
 _AT_ONCE = 2_000
@@ -84,25 +82,17 @@ def submission(host: Host, ask: Submission, rows: Iterator[RecordIn | SetAside])
 
 
 def lines_of(
-    spool: IO[bytes], host: Host, *, pipeline: Pipeline, collection: str, shape: str | None
+    stream: IO[bytes], host: Host, *, pipeline: Pipeline, collection: str, shape: str | None
 ) -> Iterator[RecordIn | SetAside]:
-    """The records of a body of JSON Lines."""
-    return rows_in(spool, collection=collection, reader=reader_for(host, pipeline, collection, shape))
-
-
-def reader_for(host: Host, pipeline: Pipeline, collection: str, shape: str | None) -> Reader:
     """
-    How objects become records of *collection*.
+    The records of a body of JSON Lines.
 
     Raises:
-        NotFound: there is no such shape.
+        UsageError: there is no such shape.
     """
-    if shape is None:
-        return reader_of(columns=Columns(parent_collection=host.app.parents(pipeline, collection)))
-    shapes = host.app.shapes()
-    if shape not in shapes:
-        raise NotFound(f"There is no shape {shape}; known are: {', '.join(sorted(shapes)) or 'none'}")
-    return reader_of(shapes[shape].read)
+    shapes = host.app.shapes() if shape else {}
+    parents = host.app.parents(pipeline, collection)
+    return rows_in(stream, collection=collection, shape=shape, shapes=shapes, parents=parents)
 
 
 class _Count:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct, field
 
 from limner.app.online import Target
@@ -69,26 +68,16 @@ def _of_model(parts: Parts, model: ModelRef) -> dict[str, Value]:
     found: dict[str, Value] = {"model": f"{model.name}@{model.number}", **model.manifest}
     if not model.filename.endswith(".onnx"):
         return found
-    # An extra: a server without it serves other stages.
-    from limner.inferrers.onnx import OnnxModel
-
-    path = parts.artifacts.path(model.sha256)
-    loaded = OnnxModel(path)
-    for key, name in (("limner.input", "preprocessing"), ("limner.output", "output")):
-        if key in loaded.metadata:
-            found[name] = msgspec.json.decode(loaded.metadata[key])
-    output = found.get("output") or {}
-    found["normalised"] = output.get("normalise") == "l2"
-    found["dims"] = _dims(path)
-    return found
+    return found | _of_onnx(parts.artifacts.path(model.sha256))
 
 
 @lru_cache(maxsize=64)
-def _dims(path: Path) -> int | None:
-    """Numbers in one answer of an ONNX file, which lies under its digest and so never changes."""
-    from limner.inferrers.onnx_files import check_onnx
+def _of_onnx(path: Path) -> dict[str, Value]:
+    """What an ONNX file says of itself; it lies under its digest, and so never changes."""
+    # An extra: a server without it serves other stages.
+    from limner.inferrers.onnx_files import facts_of
 
-    return check_onnx(path).dims
+    return facts_of(path)
 
 
 def _input(name: str, *, is_file: bool) -> TensorFacts:

@@ -5,15 +5,16 @@ A manifest names its reader as ``package.module:function`` and is read on after 
 that name.
 """
 
-from collections.abc import Callable, Iterator
+import io
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO
 
 import msgspec
+from msgspec import structs
 
-from limner.domain.records import RecordIn, SetAside
+from limner.domain.records import RecordIn, SetAside, Shape
 from limner.sources.base import Columns
-from limner.sources.jsonl import JsonLines, Reader, row_of
-from limner.sources.rows import record_of
+from limner.sources.connect import connect_source
 
 #: Reader of lines that :func:`encoded` wrote.
 ENCODED = "limner.app.plain_lines:decoded"
@@ -22,17 +23,24 @@ _record = msgspec.json.Decoder(RecordIn)
 _aside = msgspec.json.Decoder(SetAside)
 
 
-def reader_of(shape: Reader | None = None, *, columns: Columns | None = None) -> Reader:
-    """How one JSON object becomes records: by a system's shape, or by its own names."""
-    if shape is not None:
-        return shape
-    named = columns or Columns()
-    return lambda row, collection: [record_of(row, collection=collection, columns=named)]
-
-
-def rows_in(stream: IO[bytes], *, collection: str, reader: Reader) -> Iterator[RecordIn | SetAside]:
-    """The records of a stream of JSON Lines, and the lines that are none."""
-    for page in JsonLines(stream, collection=collection, reader=reader).read(page=2000):
+def rows_in(
+    stream: IO[bytes],
+    *,
+    collection: str,
+    shape: str | None = None,
+    shapes: Mapping[str, Shape] | None = None,
+    parents: str | None = None,
+) -> Iterator[RecordIn | SetAside]:
+    """The records of a stream of JSON Lines, and the lines that are none; *parents* is the parents' collection."""
+    source = connect_source(
+        "-",
+        collection=collection,
+        shape=shape,
+        shapes=shapes or {},
+        columns=Columns(parent_collection=parents),
+        standard_input=stream,
+    )
+    for page in source.read(page=2000):
         yield from page
 
 
@@ -53,10 +61,23 @@ def __getattr__(collection: str) -> Callable[[bytes, int], RecordIn | SetAside]:
     """The reader of lines into *collection*."""
     if collection.startswith("__"):
         raise AttributeError(collection)
-    reader = reader_of()
+    feed = _Feed()
+    rows = connect_source("-", collection=collection, standard_input=feed).rows()
 
     def read(line: bytes, row: int) -> RecordIn | SetAside:
-        found = row_of(line, row=row, collection=collection, reader=reader)
-        return found if isinstance(found, SetAside) else found.records[-1]
+        feed.line = line
+        found = next(rows)
+        return structs.replace(found, row=row) if isinstance(found, SetAside) else found.records[-1]
 
     return read
+
+
+class _Feed(io.BytesIO):
+    """A stream that is handed its lines one by one, so that one reader judges all of them."""
+
+    line = b""
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """The line that was handed over."""
+        line, self.line = self.line, b""
+        return line

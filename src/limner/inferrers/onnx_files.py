@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 from PIL import Image
 
+from limner.domain.values import Value
 from limner.errors import InferrerBroken, MissingExtra, UsageError
 from limner.inferrers.onnx import Array, OnnxModel
-from limner.inferrers.preprocessing import LICENCE_KEY, metadata_of, preprocessing_of
+from limner.inferrers.preprocessing import INPUT_KEY, LICENCE_KEY, OUTPUT_KEY, metadata_of, preprocessing_of
 
 #: Least cosine between a row inferred alone and the same row inferred in a batch.
 AGREEMENT = 0.9999
@@ -77,6 +79,22 @@ def with_preprocessing(path: Path, out: Path, *, preset_or_json: str, licence: s
 def licence_of(path: Path) -> str | None:
     """The licence that the metadata of the ONNX file *path* names."""
     return OnnxModel(path).metadata.get(LICENCE_KEY)
+
+
+def facts_of(path: Path) -> dict[str, Value]:
+    """
+    What the ONNX file *path* says of itself: how pictures are prepared, what is done to its output, its length.
+
+    Raises:
+        InferrerBroken: it cannot be loaded.
+    """
+    metadata = OnnxModel(path).metadata
+    found: dict[str, Value] = {}
+    for key, name in ((INPUT_KEY, "preprocessing"), (OUTPUT_KEY, "output")):
+        if key in metadata:
+            found[name] = msgspec.json.decode(metadata[key])
+    output = found.get("output") or {}
+    return {**found, "normalised": output.get("normalise") == "l2", "dims": check_onnx(path).dims}
 
 
 def _tried(model: OnnxModel) -> OnnxReport:
