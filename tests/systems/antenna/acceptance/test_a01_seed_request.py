@@ -1,15 +1,20 @@
 """A1: the request of the seed is accepted unchanged, once or often."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
+from limner.domain.values import Value
 from limner.systems.antenna.trap_pictures import TrapFrame
 from tests.systems.antenna.door import Door
+from tests.systems.antenna.trap import until
 
 #: The seed's own request; its addresses are of the outer world and of its author's machine.
-SEED = {
+SEED: dict[str, Value] = {
     "projectId": "ecos",
     "jobId": "ea12ac70-288c-11ef-9ca5-00155d926c42",
     "sourceImages": [
@@ -27,6 +32,8 @@ SEED = {
     },
     "callback": {"callbackUrl": "http://127.0.0.1:8080/example/callback", "callbackToken": "1234"},
 }
+
+ASKED = [(one["stage"], one["stageImplementation"]) for one in SEED["pipelineConfig"]["stages"]]
 
 
 @pytest.mark.parametrize("path", ["/createRequest", "/pipeline-controller/createRequest"])
@@ -64,7 +71,7 @@ def test_a_key_is_for_one_request(door: Door, small_night: list[TrapFrame]) -> N
 
 def test_ends_completed_under_its_own_names(door: Door, small_night: list[TrapFrame]) -> None:
     """By the seed's names for the models; what really ran is named in status and results."""
-    body = door.body("a01-run", door.images(frame.name for frame in small_night), list(_asked(SEED)))
+    body = door.body("a01-run", door.images(frame.name for frame in small_night), ASKED)
 
     ended = door.run(body)
 
@@ -74,7 +81,8 @@ def test_ends_completed_under_its_own_names(door: Door, small_night: list[TrapFr
         ("flatbug", "blobs"),
         ("mcc24", "size-shape"),
     ]
-    algorithms = {stage["version"]["algorithm"] for stage in _first(door, ended)["stages"]}
+    first = next(iter(door.results(ended["requestId"]).values()))
+    algorithms = {stage["version"]["algorithm"] for stage in first["stages"]}
     assert algorithms == {"blobs", "size-shape"}
 
 
@@ -108,11 +116,18 @@ def test_the_file_of_the_seed(door: Door, shared_data: Path) -> None:
     assert answer.status_code == 202
 
 
-def _asked(body: dict[str, object]) -> list[tuple[str, str]]:
-    config = body["pipelineConfig"]
-    assert isinstance(config, dict)
-    return [(one["stage"], one["stageImplementation"]) for one in config["stages"]]
-
-
-def _first(door: Door, ended: dict[str, object]) -> dict[str, object]:
-    return next(iter(door.results(str(ended["requestId"])).values()))
+def test_a_real_process(trap_folder: Path, door: Door, small_night: list[TrapFrame]) -> None:
+    """`limner serve` in a project from the template: the request is done, and the process ends gracefully."""
+    words = ["serve", "--port", "0", "--json", "--allow-host", "127.0.0.1"]
+    command = [str(Path(sys.executable).with_name("limner")), *words]
+    body = door.body("process", door.images([small_night[0].name]), ASKED)
+    with subprocess.Popen(command, cwd=trap_folder, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = json.loads(process.stdout.readline())["url"]
+            request = httpx.post(f"{url}/createRequest", json=body, timeout=30).json()["requestId"]
+            until(lambda: httpx.get(f"{url}/requests/{request}", timeout=30).json()["status"] == "COMPLETED")
+            door.callbacks(request)
+        finally:
+            process.terminate()
+        assert process.wait(30) == 0

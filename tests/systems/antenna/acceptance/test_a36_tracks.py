@@ -76,7 +76,12 @@ def test_real_night(shared_data: Path, tmp_path: Path) -> None:
         for image in results.values()
     }
     (tmp_path / "found.json").write_text(json.dumps(found), encoding="utf-8")
-    command = [sys.executable, str(folder / "score.py"), str(folder / "truth" / "boxes.json"), tmp_path / "found.json"]
+    command = [
+        sys.executable,
+        str(folder / "score.py"),
+        str(folder / "truth" / "boxes.json"),
+        str(tmp_path / "found.json"),
+    ]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     links, wrong = told.splitlines()[-1].removeprefix("links ").split("/50   wrong links ")
     assert int(links) >= 45, told
