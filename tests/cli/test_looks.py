@@ -109,3 +109,26 @@ def test_export_writes_the_records(worked: Path, tmp_path: Path) -> None:
     # then
     assert typed.document()["records"] == 3
     assert "w/one.txt" in (tmp_path / "words.csv").read_text(encoding="utf-8")
+
+
+def test_events_are_followed_to_the_end(worked: Path) -> None:
+    """Following a job that has ended tells its events, one a line, and ends too."""
+    # given
+    job = limner("jobs", "--json", project=worked).document()["jobs"][0]["id"]
+
+    # when
+    typed = limner("jobs", job, "--events", "--follow", project=worked)
+
+    # then
+    assert typed.status == 0
+    assert [line.split()[2] for line in typed.out.splitlines()] == ["created", "running", "sealed", "done_with_failures"]
+
+
+def test_following_needs_a_job(worked: Path) -> None:
+    """What is followed is the events of one job; without one the command that is meant is told."""
+    # when
+    typed = limner("jobs", "--follow", project=worked)
+
+    # then
+    assert typed.status == 2
+    assert "limner jobs JOB --events --follow" in typed.err

@@ -1,5 +1,6 @@
 """Verbs that look: status, jobs, failures, why, audit."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated
@@ -10,13 +11,17 @@ from limner.cli.options import AsJson, CollectionName
 from limner.cli.output import document, moment, patience, say, span, table
 from limner.cli.root import SOME_FAILED
 from limner.cli.session import interruptible, opened
+from limner.errors import UsageError
 
 if TYPE_CHECKING:
     from limner.app.auditing import Audit
     from limner.app.looking import JobStatus, Origin, Why
+    from limner.store.jobs import Event
 
 #: Ids of a gap that are shown; the JSON document holds all that the audit kept.
 _SHOWN = 5
+#: Seconds between two looks at a job that is followed.
+_OFTEN = 0.3
 
 JobName = Annotated[str | None, typer.Argument(metavar="JOB", help="A job.")]
 
@@ -44,10 +49,16 @@ def jobs(
     ctx: typer.Context,
     job: JobName = None,
     events: Annotated[bool, typer.Option("--events", help="What happened to the job, step by step.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="With --events: tell each as it happens, until the job has ended.")
+    ] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="NUMBER", help="So many at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """The newest jobs, or all about one. Of one job, the rows of its source that were set aside too."""
+    if follow:
+        _follow(ctx, job if events else None, as_json=as_json)
+        return
     if job is not None:
         _one_job(ctx, job, events=events, limit=limit, as_json=as_json)
         return
@@ -171,11 +182,35 @@ def _one_job(ctx: typer.Context, job: str, *, events: bool, limit: int, as_json:
         return
     _tell_job(found)
     for event in happened:
-        detail = ", ".join(f"{key} {value}" for key, value in event.detail.items())
-        say(f"{moment(event.at)}  {event.kind}{f'  {detail}' if detail else ''}")
+        say(_event(event))
     if rows:
         say(f"\nRows of the source that could not become records ({len(rows)} of {found.set_aside}):")
         table(("row", "code", "why", "begins"), [list(row.values()) for row in rows])
+
+
+def _follow(ctx: typer.Context, job: str | None, *, as_json: bool) -> None:
+    """Tell the events of a job as they come, each once; as JSON one a line."""
+    if job is None:
+        raise UsageError("--follow tells the events of one job: limner jobs JOB --events --follow")
+    from msgspec import json
+
+    told = 0
+    with opened(ctx) as app:
+        while True:
+            with app.store.reading() as tx:
+                ended = tx.jobs.get(job).state.ended
+                happened = tx.jobs.events(job)
+            for event in happened[told:]:
+                say(json.encode(event).decode() if as_json else _event(event))
+            told = len(happened)
+            if ended:
+                return
+            time.sleep(_OFTEN)
+
+
+def _event(event: "Event") -> str:
+    detail = ", ".join(f"{key} {value}" for key, value in event.detail.items())
+    return f"{moment(event.at)}  {event.kind}{f'  {detail}' if detail else ''}"
 
 
 def _tell_job(found: "JobStatus") -> None:

@@ -29,6 +29,15 @@ def pictures(small_night: list[TrapFrame]) -> Iterator[PictureServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def shared_trap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trap]:
+    """One project at work for all tests that neither edit nor count it; each looks at pictures of its own."""
+    folder = new_project(tmp_path_factory.mktemp("shared") / "trap")
+    settings = {"allow_hosts": ["127.0.0.1"], "facades": [], "parallel": 1}
+    with LocalServer(load_project(folder, environment={}, options=settings)) as server:
+        yield Trap(server)
+
+
 @pytest.fixture
 def trap_folder(tmp_path: Path) -> Path:
     """A new project, not started yet, so that a test can edit it."""
