@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.api.served import Served, serving
 
 
@@ -38,6 +40,7 @@ def test_figures(served: Served) -> None:
     )
 
 
+@pytest.mark.slow
 def test_health_while_a_long_batch_runs(project: Path) -> None:
     """Health is answered at once while an inferrer is busy for seconds."""
     source = (project / "inferrers.py").read_text(encoding="utf-8")

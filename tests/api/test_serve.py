@@ -13,6 +13,8 @@ import pytest
 
 from tests.api.waiting import until
 
+pytestmark = pytest.mark.slow
+
 LIMNER = str(Path(sys.executable).with_name("limner"))
 
 

@@ -279,6 +279,7 @@ def test_s1_s2_orders_of_the_original(tmp_path: Path, shared_data: Path) -> None
 
 
 @pytest.mark.real_data
+@pytest.mark.slow
 def test_a1_cases(tmp_path: Path, shared_data: Path) -> None:
     """Every case of the original is answered with its status, order, totals, facets and bodies."""
     # given

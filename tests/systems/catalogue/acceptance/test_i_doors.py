@@ -209,6 +209,7 @@ class Slow:
 """
 
 
+@pytest.mark.slow
 def test_i5_responsive_and_stops(cat: CatalogueProject) -> None:
     """Health is answered while a batch of five seconds runs, and SIGTERM ends the server within five."""
     # given

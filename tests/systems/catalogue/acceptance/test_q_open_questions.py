@@ -13,6 +13,7 @@ from tests.systems.catalogue.acceptance.test_i_doors import jpeg
 from tests.systems.catalogue.projects import from_template, limner
 
 
+@pytest.mark.slow
 def test_q1_compute_differs(tmp_path: Path) -> None:
     """With features inferred by another server over HTTP the values are the same as here."""
     far = from_template(tmp_path / "far")
@@ -42,6 +43,7 @@ def test_q1_compute_differs(tmp_path: Path) -> None:
     assert values[0]["palette"] == values[1]["palette"]
 
 
+@pytest.mark.slow
 def test_q2_public_door(tmp_path: Path) -> None:
     """A public address needs a token and a rate; with both, who has no token gets 401 and who asks too often 429."""
     # given
