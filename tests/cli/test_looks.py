@@ -121,7 +121,8 @@ def test_events_are_followed_to_the_end(worked: Path) -> None:
 
     # then
     assert typed.status == 0
-    assert [line.split()[2] for line in typed.out.splitlines()] == ["created", "running", "sealed", "done_with_failures"]
+    kinds = [line.split()[2] for line in typed.out.splitlines()]
+    assert kinds == ["created", "running", "sealed", "done_with_failures"]
 
 
 def test_following_needs_a_job(worked: Path) -> None:

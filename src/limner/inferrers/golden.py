@@ -52,7 +52,7 @@ def _case_problem(
         return f"it failed with {type(output).__name__}: {output}"
     wanted = whole_value(case["output"], kind=kind)
     tolerance = float(case.get("tolerance", TOLERANCE))
-    return _difference(plain(whole_value(output, kind=kind)), wanted, tolerance=tolerance, at="the output")
+    return difference(plain(whole_value(output, kind=kind)), wanted, tolerance=tolerance, at="the output")
 
 
 def _decoded(inferrer: Inferrer, name: str, value: Value, *, folder: Path, read: FileRead | None) -> object:
@@ -63,7 +63,8 @@ def _decoded(inferrer: Inferrer, name: str, value: Value, *, folder: Path, read:
     return decode(value) if decode else value
 
 
-def _difference(found: Value, wanted: Value, *, tolerance: float, at: str) -> str | None:
+def difference(found: Value, wanted: Value, *, tolerance: float, at: str) -> str | None:
+    """How *found* differs from *wanted*, beginning with where; None where numbers are within *tolerance* and all is."""
     if isinstance(wanted, dict) and isinstance(found, dict):
         parts = [(f"{at}.{key}", found.get(key), item) for key, item in wanted.items()]
     elif isinstance(wanted, list) and isinstance(found, list):
@@ -72,8 +73,8 @@ def _difference(found: Value, wanted: Value, *, tolerance: float, at: str) -> st
         parts = [(f"{at}[{i}]", one, other) for i, (one, other) in enumerate(zip(found, wanted, strict=True))]
     else:
         return None if _same(found, wanted, tolerance=tolerance) else f"{at} is {found!r} and not {wanted!r}"
-    differences = (_difference(one, other, tolerance=tolerance, at=name) for name, one, other in parts)
-    return next((difference for difference in differences if difference), None)
+    found_ones = (difference(one, other, tolerance=tolerance, at=name) for name, one, other in parts)
+    return next((one for one in found_ones if one), None)
 
 
 def _same(found: Value, wanted: Value, *, tolerance: float) -> bool:
