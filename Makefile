@@ -18,8 +18,8 @@ $(READY): requirements.lock pyproject.toml tools/setup.sh
 demo: $(READY)  ## set up, then run the catalogue end to end on pictures that it makes
 	$(BIN)/limner demo catalogue
 
-test: $(READY)  ## run every test, the slow ones too, with the services that they ask for
-	$(BIN)/python -m tools.services $(BIN)/pytest -m "" --numprocesses auto --dist worksteal
+test: $(READY)  ## run every test but storms of minutes (`pytest -m chaos`), with the services that they ask for
+	$(BIN)/python -m tools.services $(BIN)/pytest -m "not chaos_full" --numprocesses auto --dist worksteal
 
 check: $(READY)  ## formatting, lint, types, layers and docs
 	$(BIN)/ruff format --check
