@@ -214,8 +214,8 @@ class Progress(Noun):
 
     def span(self, job: str) -> Span:
         """When the tasks of a job were worked on: from the first that a worker had in hand to the last answer."""
-        # A task that was given back, or whose worker was lost, is held by nobody until it is taken again.
-        in_hand = or_(tasks.c.worker.is_not(None), tasks.c.started.is_not(None), tasks.c.attempt > 1)
+        # A task that waits has no worker, or an empty one; one whose worker was lost waits until it is taken again.
+        in_hand = or_(tasks.c.worker != "", tasks.c.started.is_not(None), tasks.c.lost > 0)
         query = select(
             func.sum(case((in_hand, 1), else_=0)),
             func.min(tasks.c.started),

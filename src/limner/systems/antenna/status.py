@@ -4,6 +4,8 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 
+from msgspec import structs
+
 from limner.app.hosting import Host
 from limner.app.jobs_view import JobProgress, StageProgress, job_progress
 from limner.domain.jobs import Fate, Job
@@ -52,7 +54,7 @@ class Failures:
 def status_in(tx: Transaction, host: Host, view: View, job: Job, *, failures: Failures) -> dict[str, Value]:
     """Where *job* stands at the moment of a transaction."""
     detail = told_with(job)
-    progress = job_progress(tx, view, job, now=host.clock.now(), served_here=host.serves)
+    progress = _progress(tx, host, view, job)
     span, counts = tx.progress.span(job.id), progress.counts
     begun = has_begun(counts, in_hand=span.begun)
     status = status_of(job, begun=begun)
@@ -76,6 +78,16 @@ def status_in(tx: Transaction, host: Host, view: View, job: Job, *, failures: Fa
         "warnings": _warnings(job, detail),
         "links": {"self": f"/requests/{job.id}", **{name: f"/requests/{job.id}/{name}" for name in _ACTIONS}},
     }
+
+
+def _progress(tx: Transaction, host: Host, view: View, job: Job) -> JobProgress:
+    """How far *job* is in the steps that were asked for; those that came with them count where only they are open."""
+    asked = structs.replace(view, nodes=tuple(node for node in view.nodes if node.stage.name not in INTERNAL))
+    found = job_progress(tx, asked, job, now=host.clock.now(), served_here=host.serves)
+    if found.waiting_reason is None and found.counts.open and not any(stage.open for stage in found.stages):
+        whole = job_progress(tx, view, job, now=host.clock.now(), served_here=host.serves)
+        return structs.replace(found, waiting_reason=whole.waiting_reason)
+    return found
 
 
 def _codes(tx: Transaction, view: View, failed: Sequence[int]) -> Mapping[str, int]:
@@ -102,8 +114,6 @@ def _stages(progress: JobProgress, steps: Sequence[Mapping[str, Value]]) -> list
     asked = {(STAGES.get(step["stage"]), step["implementation"]): step for step in steps}
     found = []
     for stage in progress.stages:
-        if stage.stage in INTERNAL:
-            continue
         step = asked.get((stage.stage, stage.implementation))
         if step is None and stage.stage == "detect" and steps and not _of_any(stage):
             # A way to take boxes as given, in a request in which none were.

@@ -1,15 +1,18 @@
 """A7, A8: status tells where a request stands, item by item, at any size, and why it waits."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from time import perf_counter
 
 import pytest
 
 from limner.app.submitting import Submission
+from limner.clock import MovedClock
 from limner.domain.records import RecordIn
 from limner.systems.antenna.trap_pictures import TrapFrame
 from limner.systems.antenna.wire_stages import Step, choices_of
 from tests.systems.antenna.door import ENDED, Door
+from tests.systems.antenna.trap import until
 
 ORDER = ["WAITING", "PROCESSING", "COMPLETED"]
 
@@ -97,10 +100,27 @@ def test_says_why_it_waits(own_door: Callable[..., Door], small_night: list[Trap
 
     assert found["status"] == "WAITING"
     assert found["counts"]["waiting"] == 1
-    assert "no live worker for" in found["waitingReason"]
-    assert "never seen" in found["waitingReason"]
+    assert found["waitingReason"] == "no live worker for detect/blobs (never seen)"
     (item,) = door.items(request).values()
     assert item["status"] == "WAITING"
+
+
+def test_waits_until_somebody_comes(own_door: Callable[..., Door], small_night: list[TrapFrame]) -> None:
+    """What nobody took is waiting still after its lease ran out, however often."""
+    clock = MovedClock()
+    door = own_door(own_workers=False, clock=clock)
+    request = door.create(door.body("lapses", door.images([small_night[0].name])))
+
+    for _ in range(3):
+        ends = _leases(door, request)
+        clock.move(timedelta(minutes=2))
+        until(lambda ends=ends: _leases(door, request) != ends)  # type: ignore[misc]  # bound here
+        assert door.status(request)["status"] == "WAITING"
+
+
+def _leases(door: Door, request: str) -> list[float | None]:
+    with door.server.host.store.reading() as tx:
+        return [task.lease_until for task in tx.tasks.open_of(job=request)]
 
 
 @pytest.mark.slow
