@@ -161,6 +161,18 @@ class Broker:
         if done.returncode:
             raise Unavailable(f"rabbitmqctl {words[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
 
+    def stop(self) -> None:
+        """
+        End it in good order.
+
+        A queue that was made within the last moments may have no leader for ever after a kill: that is tested by those
+        who make the broker.
+        """
+        if self._server is not None:
+            self._server.terminate()
+            self._server.wait(_PATIENCE)
+        self.kill()
+
     def kill(self) -> None:
         """End it as a power cut would."""
         if self._server is not None:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
@@ -29,6 +29,33 @@ _PATIENCE = timedelta(seconds=30)
 #: Too many at once, or the server (or a proxy on the way) is not well: asking again is safe.
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _T = TypeVar("_T")
+
+
+class Server(Protocol):
+    """A server as a far worker sees it, whatever lies between them; its calls raise as those of a ServerClient."""
+
+    #: How it is called in sentences.
+    url: str
+    #: Set: nobody waits for it any more.
+    over: threading.Event
+
+    def ask(self, path: str, *, type: type[_T]) -> _T:
+        """What it answers to a question."""
+
+    def tell(self, path: str, said: object, *, type: type[_T], patience: timedelta = _PATIENCE) -> _T:
+        """What it answers to what it is told."""
+
+    def exists(self, sha256: str) -> bool:
+        """Whether it has an artifact."""
+
+    def download(self, sha256: str, *, to: Path) -> None:
+        """Write an artifact to a file."""
+
+    def upload(self, sha256: str, file: Path) -> None:
+        """Hand a file in as an artifact."""
+
+    def close(self) -> None:
+        """Wait for nothing more, and hang up."""
 
 
 class ServerClient:
@@ -107,9 +134,13 @@ class ServerClient:
         answer = self.call("POST", path, body=body, headers={"Content-Type": JSON}, patience=patience)
         return self._decoded(answer.content, type=type)
 
-    def download(self, path: str, *, to: Path) -> None:
+    def exists(self, sha256: str) -> bool:
+        """Whether the server has an artifact; raises as :meth:`call`."""
+        return self.call("HEAD", f"artifacts/{sha256}", allow=(404,)).status_code != 404
+
+    def download(self, sha256: str, *, to: Path) -> None:
         """
-        Write what a GET of *path* answers to the file *to*, chunk by chunk.
+        Write an artifact to the file *to*, chunk by chunk.
 
         Raises:
             ServerUnavailable: it cannot be reached, or hung up before the end.
@@ -118,7 +149,7 @@ class ServerClient:
         import httpx
 
         try:
-            with self._client.stream("GET", f"{self.url}{_API}{path}") as answer, to.open("wb") as file:
+            with self._client.stream("GET", f"{self.url}{_API}artifacts/{sha256}") as answer, to.open("wb") as file:
                 if not answer.is_success:
                     answer.read()
                     raise _refusal(self.url, answer)
@@ -127,14 +158,14 @@ class ServerClient:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ServerUnavailable(f"{self.url} cannot be reached: {str(error) or type(error).__name__}") from error
 
-    def upload(self, path: str, file: Path) -> None:
-        """PUT a file to *path*, chunk by chunk; raises as :meth:`call`."""
+    def upload(self, sha256: str, file: Path) -> None:
+        """Hand a file in as an artifact, chunk by chunk; raises as :meth:`call`."""
         import httpx
 
         try:
             with file.open("rb") as opened:
                 answer = self._client.put(
-                    f"{self.url}{_API}{path}",
+                    f"{self.url}{_API}artifacts/{sha256}",
                     content=iter(lambda: opened.read(1 << 20), b""),
                     headers={"Content-Type": "application/octet-stream", "Content-Length": str(file.stat().st_size)},
                 )

@@ -136,8 +136,22 @@ def _engine(app: App) -> Iterator[Finding]:
 
 
 def _bus(app: App) -> Iterator[Finding]:
+    trouble = app.bus.trouble()
+    if trouble:
+        yield _wrong("bus", trouble, "Start the broker, or free memory or disk on its machine, as the sentence says")
+        return
     app.bus.count(ANSWERS)
-    yield _sound("bus", app.settings.bus)
+    yield _sound("bus", f"{app.settings.bus.partition(':')[0]}: messages move")
+    limit = app.bus.hold_limit
+    for pipeline in app.declared.own.values() if limit else ():
+        for stage in pipeline.stages:
+            if limit and stage.timeout >= limit:
+                said = (
+                    f"One call of {pipeline.name}.{stage.name} may take {stage.timeout.total_seconds():g} s, and the "
+                    f"broker takes a task away that is held for {limit.total_seconds():g} s (consumer_timeout)"
+                )
+                remedy = "Raise it there and in the setting `bus` (?consumer_timeout=SECONDS), or lower the timeout"
+                yield _wrong("bus", said, remedy)
 
 
 def _artifacts(app: App) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from limner.addresses import environment_proxy
 from limner.app.doctor import Finding, State
+from limner.bus.connect import connect_bus, connect_server
 from limner.errors import LimnerError, ServerRefused
 from limner.server_client import ServerClient
 
@@ -29,7 +30,8 @@ def examine_ways(url: str, *, token: str) -> list[Finding]:
     except httpx.InvalidURL as error:
         return [_finding("address", State.WRONG, f"{url} is no address: {error}", "Write https://host")]
     if parsed.scheme in ("amqp", "amqps"):
-        return list(_broker(parsed.host, [parsed.port or _BROKER[parsed.scheme == "amqp"]], needed=True))
+        reached = list(_broker(parsed.host, [parsed.port or _BROKER[parsed.scheme == "amqp"]], needed=True))
+        return [*reached, *(_by_letter(url, token=token) if reached[0].state is State.SOUND else ())]
     if parsed.scheme not in ("http", "https") or not parsed.host:
         told = f"{url} is no address of a server"
         return [_finding("address", State.WRONG, told, "Write https://host, or http://host:port")]
@@ -107,6 +109,27 @@ def _broker(host: str, ports: list[int], *, needed: bool) -> Iterator[Finding]:
     for port in ports:
         found = _port(f"port {port}, broker", host, port)
         yield found if needed or found.state is State.SOUND else _softer(found, remedy="Only workers by amqp need it")
+
+
+def _by_letter(url: str, *, token: str) -> Iterator[Finding]:
+    """Whether the broker takes messages in, and a server answers behind it."""
+    try:
+        bus = connect_bus(url, password=token or None)
+        trouble = bus.trouble()
+        bus.close()
+        if trouble:
+            yield _finding("broker", State.WRONG, trouble, "Ask whoever runs it; it accepts no work as it is")
+            return
+        yield _finding("broker", State.SOUND, "It takes messages in")
+        client = connect_server(url, token=token or None, worker="doctor")
+        try:
+            client.tell("work/implementations", {}, type=_Any, patience=_PATIENCE)
+        finally:
+            client.close()
+    except LimnerError as error:
+        yield _finding("server", State.WRONG, str(error), "Does `limner serve` run with this broker as its `bus`?")
+    else:
+        yield _finding("server", State.SOUND, "A server answers by the broker")
 
 
 def _port(part: str, host: str, port: int) -> Finding:

@@ -9,7 +9,7 @@ from limner.domain.values import Value
 from limner.domain.versions import Description
 from limner.domain.workers import Served, ServedVersion, digest_of
 from limner.errors import UsageError
-from limner.server_client import ServerClient
+from limner.server_client import Server
 from limner.settings import Project
 from limner.worker.describe import describe_all
 
@@ -43,7 +43,7 @@ class _AllWanted(Struct, frozen=True):
     implementations: list[_Wanted]
 
 
-def look(client: ServerClient, project: Project, *, stages: Sequence[str], implementations: Sequence[str]) -> Offer:
+def look(client: Server, project: Project, *, stages: Sequence[str], implementations: Sequence[str]) -> Offer:
     """
     What of the server's implementations can be served here; of some *stages* and *implementations* only, if named.
 

@@ -20,11 +20,11 @@ from limner.app.parts import Parts
 from limner.app.workers_view import percentile
 from limner.artifacts.connect import connect_far_artifacts
 from limner.bus.base import Bus
-from limner.bus.connect import connect_far_bus
+from limner.bus.connect import connect_far_bus, connect_server
 from limner.clock import Clock, SystemClock
 from limner.domain.workers import Beat, Hello, Served, Told
 from limner.errors import LimnerError, ServerRefused, ServerUnavailable, UsageError
-from limner.server_client import ServerClient, worker_name
+from limner.server_client import worker_name
 from limner.settings import Project
 from limner.worker.fetch import Fetcher
 from limner.worker.worker import Worker
@@ -89,7 +89,7 @@ class FarWorker:
         self._project = project
         self._say = say
         self._clock = clock or SystemClock()
-        self._client = ServerClient(settings.url, token=settings.token or None)
+        self._client = connect_server(settings.url, token=settings.token or None, worker=self.name)
         self._parts = Parts(project, clock=self._clock)
         self._artifacts = connect_far_artifacts(self._client, copies=project.home / "worker" / "artifacts")
         #: Set: stop as soon as what is in hand is finished.
@@ -192,6 +192,7 @@ class FarWorker:
         return connect_far_bus(
             self._client,
             worker=self.name,
+            serves=lambda: [(served.stage, served.implementation) for served in self._serves.values()],
             max_body_bytes=answer.max_body_bytes,
             max_bytes=self._settings.max_bytes_in_flight,
             max_records=self._most_records,

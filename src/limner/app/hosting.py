@@ -16,6 +16,7 @@ from limner.app.intaking import Intaking
 from limner.app.secrets import ServerKey
 from limner.app.serving import Serving
 from limner.app.submitting import Submission
+from limner.app.work_mail import Mail
 from limner.bus.base import Delivery
 from limner.domain.jobs import Counts, Job
 from limner.domain.pipelines import Pipeline
@@ -71,6 +72,11 @@ class Host:
         self.followers: list[Callable[[], None]] = [self._index]
 
     @property
+    def leading(self) -> bool:
+        """Whether this process runs the engine now."""
+        return self._leading
+
+    @property
     def store(self) -> Store:
         """The project's store."""
         return self.app.store
@@ -115,6 +121,8 @@ class Host:
         if not self._leading:
             self.serving.look()
         self._begin("followers", self._follow)
+        if self.leads and self.app.bus.shared:
+            self._begin("mail", Mail(self, stopping=self._stopping).run)
 
     def _take_over(self) -> None:
         """Become the process that runs the engine: what an earlier one left is gone on with."""

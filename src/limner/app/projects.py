@@ -12,6 +12,7 @@ from limner.app.hosting import Host
 from limner.app.outbox import Outbox
 from limner.app.secrets import ServerKey
 from limner.app.tokens import check_project_name
+from limner.bus.connect import bus_of_project
 from limner.clock import Clock
 from limner.errors import ConfigurationError, NotFound
 from limner.settings import DEFAULT, HOME, Project
@@ -121,4 +122,5 @@ def project_of(root: Project, name: str) -> Project:
     moved = {field: place.replace(f"{HOME}/", f"{HOME}/projects/{name}/", 1) for field, place in places.items()}
     if own is not None:
         moved["store"] = own
+    moved["bus"] = bus_of_project(settings.bus, name)
     return Project(folder=root.folder, settings=structs.replace(settings, **moved), name=name)

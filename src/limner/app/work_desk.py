@@ -237,6 +237,19 @@ class WorkDesk:
             for lease in leases
         ]
 
+    def hold(self, worker: str, tasks: Sequence[int]) -> list[int]:
+        """
+        Move the leases of tasks that *worker* says it took from the bus itself; those that nobody waits for.
+
+        What somebody else was the last to hold stays his.
+        """
+        with self._store.reading() as tx:
+            found = tx.workers.holding(tasks)
+        mine = [task for task, standing in found.items() if standing.held_by(worker) or standing.free]
+        self._lend(worker, mine)
+        self._heard.seen(worker)
+        return [task for task, standing in found.items() if standing.cancelled]
+
     def hear(self, worker: str, messages: Sequence[tuple[str, bytes]]) -> list[TaskReceipt]:
         """Commit messages of Limner's own workers, each with the lease token of its task; answers after the commit."""
         decoded = [(token, decode_from_worker(body)) for token, body in messages]

@@ -5,7 +5,7 @@ from urllib.parse import unquote, urlsplit
 
 from limner.artifacts.base import Artifacts
 from limner.errors import ConfigurationError
-from limner.server_client import ServerClient, token_from
+from limner.server_client import Server, ServerClient, token_from
 
 
 def connect_artifacts(url: str) -> Artifacts:
@@ -37,7 +37,7 @@ def connect_artifacts(url: str) -> Artifacts:
         raise ConfigurationError(f"The folder {folder} (setting `artifacts`) cannot be used: {error}") from error
 
 
-def connect_far_artifacts(client: ServerClient, *, copies: Path) -> Artifacts:
+def connect_far_artifacts(client: Server, *, copies: Path) -> Artifacts:
     """The artifacts of the server behind *client*, with copies of what is used here in a folder."""
     from limner.artifacts.http import HttpArtifacts
 

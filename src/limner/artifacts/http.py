@@ -16,7 +16,7 @@ from limner.artifacts.base import Artifacts, Stored, checked
 from limner.artifacts.folder import FolderArtifacts
 from limner.clock import Clock, SystemClock
 from limner.errors import ArtifactMissing, ChecksumMismatch, ServerRefused, ServerUnavailable
-from limner.server_client import ServerClient
+from limner.server_client import Server
 
 _log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ class HttpArtifacts(Artifacts):
 
     def __init__(
         self,
-        client: ServerClient,
+        client: Server,
         *,
         folder: Path,
         max_bytes: int = 10 * GIGABYTE,
@@ -103,20 +103,19 @@ class HttpArtifacts(Artifacts):
             self._copies.verify(sha256)
 
     def _at_server(self, sha256: str) -> bool:
-        answer = self._patiently(lambda: self._client.call("HEAD", _place(sha256), allow=(404,)))
-        return answer.status_code != 404
+        return self._patiently(lambda: self._client.exists(sha256))
 
     def _upload(self, sha256: str) -> None:
         if not self._at_server(sha256):
             path = self._copies.path(sha256)
-            self._patiently(lambda: self._client.upload(_place(sha256), path))
+            self._patiently(lambda: self._client.upload(sha256, path))
         self._make_room(added=self._copies.path(sha256).stat().st_size)
 
     def _fetch(self, sha256: str) -> None:
         """Fetch what the server keeps, and keep it here once its digest was compared."""
         aside = self._downloads / f"{sha256[:16]}.{os.getpid()}.{threading.get_ident()}"
         try:
-            self._patiently(lambda: self._client.download(_place(sha256), to=aside))
+            self._patiently(lambda: self._client.download(sha256, to=aside))
             with aside.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found != sha256:
@@ -160,10 +159,6 @@ class HttpArtifacts(Artifacts):
                     return
                 self._copies.delete(stored.sha256)
                 self._bytes -= stored.size
-
-
-def _place(sha256: str) -> str:
-    return f"artifacts/{sha256}"
 
 
 def _is_digest(sha256: str) -> bool:

@@ -5,14 +5,15 @@ from collections.abc import Callable, Sequence
 from limner.bus.base import Bus
 from limner.domain.workers import Told
 from limner.errors import ConfigurationError, MissingExtra
-from limner.server_client import ServerClient, token_from, worker_name
+from limner.server_client import Server, ServerClient, token_from, worker_name
 
 
-def connect_bus(url: str) -> Bus:
+def connect_bus(url: str, *, password: str | None = None) -> Bus:
     """
     The bus behind *url*: ``memory:``, ``amqp:`` and ``amqps:``, or ``https:`` and ``http:`` for a far worker.
 
-    A far worker's token is ``LIMNER_TOKEN``, or stands in the file that ``LIMNER_TOKEN_FILE`` names.
+    *password* is that of a broker's URL which names a user alone. A far worker's token is ``LIMNER_TOKEN``, or stands
+    in the file that ``LIMNER_TOKEN_FILE`` names.
 
     Raises:
         ConfigurationError: no backend speaks this URL.
@@ -27,24 +28,58 @@ def connect_bus(url: str) -> Bus:
 
         return HttpBus(ServerClient(url, token=token_from(None)), worker=worker_name())
     if scheme in ("amqp", "amqps"):
-        return _rabbitmq(url)
+        return _rabbitmq(url, password=password)[0]
     raise ConfigurationError(
         f"No bus speaks {scheme}: (setting `bus`); known are: memory:, amqp:, amqps:, https:, http:"
     )
 
 
+def bus_of_project(url: str, project: str) -> str:
+    """The bus of *project* where that of the project `default` is at *url*: its messages do not mix with others."""
+    if url.partition(":")[0] not in ("amqp", "amqps"):
+        return url
+    return f"{url}{'&' if '?' in url else '?'}project={project}"
+
+
+def connect_server(url: str, *, token: str | None, worker: str) -> Server:
+    """
+    The server of the far *worker*: at *url* itself, or behind the broker there, whose password may be the *token*.
+
+    Raises:
+        ConfigurationError: the URL cannot be one.
+    """
+    if url.partition(":")[0] not in ("amqp", "amqps"):
+        return ServerClient(url, token=token)
+    from limner.bus.mail_client import MailClient
+
+    bus, shown = _rabbitmq(url, password=token, far=True)
+    return MailClient(bus, worker=worker, shown=shown)
+
+
 def connect_far_bus(
-    client: ServerClient,
+    client: Server,
     *,
     worker: str,
+    serves: Callable[[], Sequence[tuple[str, str]]],
     max_body_bytes: int,
     max_bytes: int | None,
     max_records: Callable[[str], int | None],
     cancelled: Callable[[list[int]], None],
     told: Callable[[Sequence[Told]], None],
 ) -> Bus:
-    """The bus of the far *worker* that said hello over *client*; see :class:`limner.bus.http.HttpBus`."""
+    """
+    The bus of the far *worker* that said hello over *client*; see :class:`limner.bus.http.HttpBus`.
+
+    *serves* says stage and implementation of what the worker serves by now.
+    """
     from limner.bus.http import HttpBus
+    from limner.bus.mail import MailBus
+    from limner.bus.mail_client import MailClient
+
+    if isinstance(client, MailClient):
+        return MailBus(client, worker=worker, serves=serves, cancelled=cancelled, told=told)
+    if not isinstance(client, ServerClient):
+        raise ConfigurationError(f"No bus leads to {client.url}.")
 
     return HttpBus(
         client,
@@ -57,10 +92,12 @@ def connect_far_bus(
     )
 
 
-def _rabbitmq(url: str) -> Bus:
+def _rabbitmq(url: str, *, password: str | None = None, far: bool = False) -> tuple[Bus, str]:
+    """The bus of a broker, and its address without the password."""
     try:
         from limner.bus.rabbitmq import RabbitBus
         from limner.bus.rabbitmq_place import place_of
     except ModuleNotFoundError as error:
         raise MissingExtra(extra="rabbitmq", needs=f"The bus {url.partition(':')[0]}:") from error
-    return RabbitBus(place_of(url))
+    place = place_of(url, password=password)
+    return RabbitBus(place, far=far), place.shown

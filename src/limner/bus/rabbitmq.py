@@ -14,7 +14,7 @@ from limner.bus.rabbitmq_takes import Takes, Wish
 from limner.errors import BusUnavailable
 
 #: Seconds that a publish may take to be confirmed: a line may be slow, and the broker writes to several disks.
-_CONFIRM = 60.0
+_CONFIRM = 30.0
 #: Seconds that any other answer of the broker may take, and the probe of :meth:`RabbitBus.trouble`.
 _ANSWER, _PROBE = 30.0, 5.0
 _T = TypeVar("_T")

@@ -1,5 +1,6 @@
 """A connection to a broker that is opened again whenever it is lost, on one thread that belongs to it."""
 
+import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
@@ -22,6 +23,8 @@ class Loop:
     """One thread in which everything that concerns the broker happens, one after the other."""
 
     def __init__(self, name: str) -> None:
+        # pika tells its log of every attempt that failed, as errors with their tracebacks; ours is told once, in words.
+        logging.getLogger("pika").setLevel(logging.CRITICAL)
         self._io = IOLoop()
         self._over = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -110,7 +113,7 @@ class Link:
     def close(self, done: Callable[[], None]) -> None:
         """Hang up, and call *done* once that is so."""
         self._closing = done
-        if self._connection is not None and self._connection.is_open:
+        if self._connection is not None and not (self._connection.is_closed or self._connection.is_closing):
             self._connection.close()
         else:
             done()
@@ -159,11 +162,11 @@ class Link:
 def _reason(error: BaseException) -> str:
     """What went wrong, as a short text: pika wraps errors in errors."""
     inner = error
-    while getattr(inner, "exceptions", None):
-        inner = inner.exceptions[-1]  # type: ignore[attr-defined]  # an attribute of pika's own errors, just looked for
-    if isinstance(inner, pika.exceptions.ProbableAuthenticationError | pika.exceptions.AuthenticationError):
-        return "it does not accept the user and the password"
-    if isinstance(inner, pika.exceptions.ProbableAccessDeniedError):
-        return "it does not permit the user this virtual host"
-    text = getattr(inner, "reply_text", "") or getattr(inner, "strerror", "") or str(inner)
-    return str(text) or type(inner).__name__
+    while True:
+        held = (getattr(inner, "exception", None), *getattr(inner, "exceptions", ()), *inner.args)
+        wrapped = [one for one in held if isinstance(one, BaseException)]
+        if not wrapped:
+            break
+        inner = wrapped[-1]
+    text = getattr(inner, "reply_text", "") or getattr(inner, "strerror", "") or str(inner) or type(inner).__name__
+    return "it does not accept the user and the password" if "Login was refused" in str(text) else str(text)

@@ -28,7 +28,7 @@ _REPLIES_LIVE = 600_000
 
 
 class Place(Struct, frozen=True, kw_only=True):
-    """A broker, and the part of it that is one project's."""
+    """A broker, and the part of it that is one project's (``?project=NAME``, ``?prefix=limner``)."""
 
     #: Without our own parameters; holds the password.
     url: str
@@ -96,7 +96,7 @@ class Place(Struct, frozen=True, kw_only=True):
 
 def place_of(url: str, *, password: str | None = None) -> Place:
     """
-    The place that ``amqp://user:password@host:port/vhost?prefix=limner&consumer_timeout=1800`` names.
+    The place that ``amqp://user:password@host:port/vhost?project=default&consumer_timeout=1800`` names.
 
     *password* is that of a URL that names a user alone.
 
@@ -107,6 +107,8 @@ def place_of(url: str, *, password: str | None = None) -> Place:
         parts = urlsplit(url)
         known = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
         prefix = known.pop("prefix", _PREFIX)
+        project = known.pop("project", "default")
+        prefix = prefix if project == "default" else f"{prefix}-{project}"
         hold = float(known.pop("consumer_timeout", _CONSUMER_TIMEOUT))
         netloc = parts.netloc
         if password and parts.username and parts.password is None:

@@ -66,6 +66,11 @@ class Held(Struct, frozen=True):
         return self.state == TaskState.SENT and self.worker == worker
 
     @property
+    def free(self) -> bool:
+        """Whether it was sent, and nobody has said yet that he holds it."""
+        return self.state == TaskState.SENT and not self.worker
+
+    @property
     def cancelled(self) -> bool:
         """Whether nobody waits for it: it was dropped, and its job has ended."""
         return self.state == TaskState.DROPPED and self.job_state is not None and JobState(self.job_state).ended

@@ -1,0 +1,199 @@
+"""The server's side of workers that reach a broker alone: reads their letters from the bus, and answers."""
+
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from limner.app.held import MOST_BYTES, held_artifact, keep_artifact
+from limner.app.work_desk import WorkDesk
+from limner.app.work_wanted import wanted
+from limner.app.work_wire import Named, TakeAsk
+from limner.artifacts.base import checked
+from limner.bus import letters
+from limner.bus.base import Delivery
+from limner.bus.letters import CHUNK, WORKERS, Ask, Chunk, Letter, Reply
+from limner.domain.digests import digest
+from limner.domain.workers import Beat, Hello
+from limner.errors import ArtifactMissing, BusUnavailable, LimnerError, NotFound, StoreUnavailable
+from limner.store.files import HeldArtifact
+
+if TYPE_CHECKING:
+    from limner.app.hosting import Host
+
+_log = structlog.get_logger(__name__)
+
+#: Letters that are read together, and one look for them.
+_GROUP, _LOOK = 16, timedelta(seconds=0.5)
+_AGAIN = 1.0
+#: Whoever may write to the broker may work, and may bring nothing that no pipeline declares.
+_SCOPES = frozenset({"work"})
+
+
+class HoldAsk(Struct, frozen=True, kw_only=True):
+    """A worker says which tasks it holds."""
+
+    worker_id: str
+    tasks: list[int]
+
+
+class AdmitAsk(Struct, frozen=True, kw_only=True):
+    """A worker asks what it may do."""
+
+    worker_id: str
+    serves: list[Named]
+
+
+class Mail:
+    """Answers letters, one after the other, in a thread of its host."""
+
+    def __init__(self, host: "Host", *, stopping: threading.Event) -> None:
+        self._host = host
+        self._stopping = stopping
+        systems = host.app.declared.systems.values()
+        names = {name: stage for system in systems for name, stage in system.stage_names.items()}
+        self._desk = WorkDesk(host, names=names)
+        #: By worker: records that it said it has done.
+        self._done: dict[str, int] = {}
+        self._parts = host.app.project.home / "handed-in"
+        self._calls: Mapping[str, Callable[[Letter], bytes]] = {
+            "work/implementations": self._wanted,
+            "workers:hello": self._hello,
+            "workers:heartbeat": self._heartbeat,
+            "tasks:admit": self._admit,
+            "tasks:extend": self._extend,
+            "artifacts:has": self._has,
+            "artifacts:get": self._get,
+            "artifacts:put": self._put,
+        }
+
+    def run(self) -> None:
+        """Read and answer until the host stops."""
+        # What was handed in in part goes on from its beginning.
+        shutil.rmtree(self._parts, ignore_errors=True)
+        self._parts.mkdir(parents=True, exist_ok=True)
+        while not self._stopping.is_set():
+            if not self._host.leading:
+                self._stopping.wait(_AGAIN)
+                continue
+            try:
+                self._turn()
+            except (BusUnavailable, StoreUnavailable) as error:
+                _log.warning("mail_waits", project=self._host.name, reason=str(error))
+                self._stopping.wait(_AGAIN)
+            except Exception:  # noqa: BLE001  workers that nobody answers would wait in silence
+                _log.exception("mail_broke", project=self._host.name)
+                self._stopping.wait(_AGAIN)
+
+    def _turn(self) -> None:
+        bus = self._host.app.bus
+        found = bus.take([WORKERS], limit=_GROUP, wait=_LOOK)
+        for delivery in found:
+            self._answer(delivery)
+            # One by one: whatever breaks the next one, this one was answered.
+            bus.acknowledge([delivery])
+
+    def _answer(self, delivery: Delivery) -> None:
+        try:
+            letter = letters.letter_of(delivery.body)
+        except msgspec.DecodeError as error:
+            _log.error("letter_unreadable", project=self._host.name, reason=str(error))
+            return
+        reply = self._reply(letter)
+        if letter.reply:
+            self._host.app.bus.publish(letter.reply, [letters.encode(reply)])
+
+    def _reply(self, letter: Letter) -> Reply:
+        """What is answered; an error of the worker's is an answer, too."""
+        call = self._calls.get(letter.path)
+        if call is None:
+            return Reply(id=letter.id, status=404, problem=f"There is no call {letter.path}.")
+        try:
+            return Reply(id=letter.id, body=call(letter))
+        except NotFound as error:
+            return Reply(id=letter.id, status=404, problem=str(error))
+        except (BusUnavailable, StoreUnavailable) as error:
+            return Reply(id=letter.id, status=503, problem=str(error))
+        except (msgspec.DecodeError, LimnerError) as error:
+            return Reply(id=letter.id, status=422, problem=str(error))
+
+    def _wanted(self, _: Letter) -> bytes:
+        return msgspec.json.encode({"implementations": wanted(self._host)})
+
+    def _hello(self, letter: Letter) -> bytes:
+        hello = msgspec.json.decode(letter.body, type=Hello)
+        self._done.setdefault(hello.worker_id, 0)
+        seen = msgspec.structs.replace(hello, ip="", client="by the broker")
+        return msgspec.json.encode(self._desk.hello(seen, scopes=_SCOPES, token_id=None))
+
+    def _heartbeat(self, letter: Letter) -> bytes:
+        beat = msgspec.json.decode(letter.body, type=Beat)
+        answer = self._desk.heartbeat(beat)
+        # Its answers go to the engine and not by this desk, so what it did is known from what it says.
+        before = self._done.get(beat.worker_id, beat.done_records)
+        self._done[beat.worker_id] = beat.done_records
+        if beat.done_records > before:
+            with self._host.store.transaction() as tx:
+                grown = beat.done_records - before
+                tx.workers.progressed(beat.worker_id, records=grown, seconds=0.0, now=self._host.clock.now())
+        return msgspec.json.encode(answer)
+
+    def _admit(self, letter: Letter) -> bytes:
+        ask = msgspec.json.decode(letter.body, type=AdmitAsk)
+        admission = self._desk.admit(TakeAsk(worker_id=ask.worker_id, serves=ask.serves), scopes=_SCOPES)
+        # A queue is there before anybody may take from it: a worker has no right to make one.
+        for topic in admission.versions:
+            self._host.app.bus.count(topic)
+        versions = {topic: sorted(found) for topic, found in admission.versions.items()}
+        return msgspec.json.encode({"versions": versions, "told": admission.told})
+
+    def _extend(self, letter: Letter) -> bytes:
+        ask = msgspec.json.decode(letter.body, type=HoldAsk)
+        return msgspec.json.encode({"cancelled": self._desk.hold(ask.worker_id, ask.tasks)})
+
+    # Artifacts, a part at a time
+
+    def _has(self, letter: Letter) -> bytes:
+        return msgspec.json.encode(self._holds(msgspec.json.decode(letter.body, type=Ask).sha256))
+
+    def _holds(self, sha256: str) -> bool:
+        try:
+            held_artifact(self._host, sha256)
+        except ArtifactMissing:
+            return False
+        return True
+
+    def _get(self, letter: Letter) -> bytes:
+        ask = msgspec.json.decode(letter.body, type=Ask)
+        held_artifact(self._host, ask.sha256)
+        with self._host.app.artifacts.open(ask.sha256) as file:
+            total = file.seek(0, 2)
+            file.seek(ask.offset)
+            return letters.encode(Chunk(sha256=ask.sha256, offset=ask.offset, total=total, data=file.read(CHUNK)))
+
+    def _put(self, letter: Letter) -> bytes:
+        """Take a part in; how many bytes there are by now, which is where the next one begins."""
+        chunk = letters.chunk_of(letter.body)
+        if self._holds(chunk.sha256):
+            return msgspec.json.encode(chunk.total)
+        part = self._part(chunk.sha256, letter.worker)
+        there = part.stat().st_size if part.exists() and chunk.offset else 0
+        if chunk.offset == there and there + len(chunk.data) <= min(chunk.total, MOST_BYTES):
+            with part.open("ab" if there else "wb") as file:
+                file.write(chunk.data)
+            there += len(chunk.data)
+        if there == chunk.total:
+            try:
+                keep_artifact(self._host, part, HeldArtifact(sha256=chunk.sha256, size=chunk.total))
+            finally:
+                part.unlink(missing_ok=True)
+        return msgspec.json.encode(there)
+
+    def _part(self, sha256: str, worker: str) -> Path:
+        return self._parts / f"{checked(sha256)}.{digest(worker.encode()).hex()[:12]}"
