@@ -111,8 +111,10 @@ class Desk:
         """Close what is open in a job, and move it to *state*; what another job waits for is left to it."""
         dropped: list[int] = []
         nodes: set[int] = set()
+        others = any(job != identity for scope in scopes for job in scope.jobs)
         for task in tx.tasks.open_of(job=identity):
-            heir = self._heir(tx, task, scopes, but=identity)
+            # Alone, a large job has no heir to look for among its records.
+            heir = self._heir(tx, task, scopes, but=identity) if others else None
             if heir is not None:
                 tx.tasks.give_to([task.pk], job=heir)
             else:
