@@ -90,7 +90,7 @@ def test_a_url_that_is_none_is_refused_without_its_password() -> None:
 def test_a_broker_that_is_not_there_is_unavailable() -> None:
     """Nothing listens: every verb says so, soon, and names the broker without its password."""
     with closing(connect_bus(f"amqp://team:secret@127.0.0.1:{free_port()}/v")) as bus:
-        with pytest.raises(BusUnavailable, match="team@127.0.0.1") as away:
+        with pytest.raises(BusUnavailable, match=r"team@127\.0\.0\.1") as away:
             bus.publish("work", [b"1"])
         with pytest.raises(BusUnavailable):
             bus.take(["work"], limit=1, wait=timedelta(seconds=5))
@@ -119,7 +119,7 @@ def broker(require_service: Callable[[str], str], tmp_path: Path) -> Iterator[Br
 
 @pytest.mark.slow
 def test_a_restarted_broker_has_lost_nothing(broker: Broker) -> None:
-    """Restarted with messages waiting and held: it says that it is away, comes back by itself, and each is there once."""
+    """Restarted with messages waiting and held: it says that it is away, comes back, and each is there once."""
     with closing(connect_bus(broker.url)) as bus:
         bus.publish("work", [b"1", b"2", b"3"])
         acknowledged, kept = take_all(bus, ["work"], count=2)

@@ -8,12 +8,11 @@ import msgspec
 
 from limner.app.hosting import Host
 from limner.app.work_desk import TaskReceipt, WorkDesk
-from limner.app.work_hello import Told
 from limner.app.work_wire import AnswerIn, FailureIn, Named, ResultIn, TakeAsk, TaskOut
 from limner.domain.jobs import Job
 from limner.domain.tasks import Heartbeat
 from limner.domain.values import Value
-from limner.domain.workers import Hello, Served, ServedVersion
+from limner.domain.workers import Hello, Served, ServedVersion, Told
 from limner.errors import ArtifactMissing, NotFound
 from limner.systems.antenna.process_answers import children_of
 from limner.systems.antenna.process_wire import (
