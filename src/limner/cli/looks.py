@@ -11,6 +11,8 @@ from limner.cli.options import AsJson, CollectionName
 from limner.cli.output import document, moment, patience, say, span, table
 from limner.cli.root import SOME_FAILED
 from limner.cli.session import interruptible, opened
+from limner.domain.failures import FailureCode
+from limner.domain.retry import default_attempts
 from limner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,28 +82,41 @@ def jobs(
 def failures(
     ctx: typer.Context,
     job: JobName = None,
-    codes: Annotated[bool, typer.Option("--codes", help="Count them by stage and code.")] = False,
+    codes: Annotated[bool, typer.Option("--codes", help="Every code there is, and how many have it.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="NUMBER", help="So many at most.")] = 1000,
     as_json: AsJson = False,
 ) -> None:
     """What failed and is not mended. Each with id, stage, code, why, attempts and workers."""
     with opened(ctx) as app, patience("Looking through results"):
         found = app.failures(job, limit=limit)
-    counted = Counter((row.stage, row.code) for row in found)
+    if codes:
+        _tell_codes(Counter((row.code, row.stage) for row in found), as_json=as_json)
+        return
     if as_json:
-        by_code = [{"stage": stage, "code": code, "count": count} for (stage, code), count in counted.items()]
-        document({"codes": by_code} if codes else {"failures": found})
+        document({"failures": found})
         return
     if not found:
         say("Nothing failed.")
-        return
-    if codes:
-        table(("stage", "code", "records"), [(*of, count) for of, count in counted.most_common()])
         return
     rows = [(r.collection, r.id, r.stage, r.code, r.attempts, ", ".join(r.workers), r.message) for r in found]
     table(("collection", "id", "stage", "code", "attempts", "workers", "why"), rows)
     if len(found) == limit:
         say(f"These are the first {limit}; see more with --limit.")
+
+
+def _tell_codes(counted: Counter[tuple[str, str]], *, as_json: bool) -> None:
+    """Every failure code with its default number of tries, and the records that have it now, by stage."""
+    tries = default_attempts()
+    rows = []
+    for code in FailureCode:
+        stages = {stage: count for (one, stage), count in counted.items() if one == code.value}
+        rows.append((code.value, tries.get(code, 1), sum(stages.values()), stages))
+    if as_json:
+        names = ("code", "tries", "records", "stages")
+        document({"codes": [dict(zip(names, row, strict=True)) for row in rows]})
+        return
+    told = [(*row, ", ".join(f"{stage} {count}" for stage, count in stages.items())) for *row, stages in rows]
+    table(("code", "tries", "records", "stages"), told)
 
 
 def why(
