@@ -28,8 +28,11 @@ _OFTEN = 0.3
 JobName = Annotated[str | None, typer.Argument(metavar="JOB", help="A job.")]
 
 
-def status(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """Where the project's pipelines stand."""
+def status(ctx: typer.Context, job: JobName = None, as_json: AsJson = False) -> None:
+    """Where the project's pipelines stand, or one job."""
+    if job is not None:
+        _one_job(ctx, job, events=False, limit=20, as_json=as_json)
+        return
     with opened(ctx) as app:
         found = app.status()
     if as_json:
