@@ -145,8 +145,12 @@ class Host:
             self._worker.stop(grace)
         self._stack.close()
         if self._leading:
-            with self.lock:
-                self.engine.finish()
+            try:
+                with self.lock:
+                    self.engine.finish()
+            except BusUnavailable as error:
+                # What was said lies there still, or its tasks are sent again.
+                _log.warning("bus_unavailable", project=self.name, reason=str(error))
         self.app.lock.release()
         self.app.close()
 
