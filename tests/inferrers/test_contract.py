@@ -1,4 +1,4 @@
-"""The contract of inferrers, shipped for tests of one's own: it passes good ones and tells what others lack."""
+"""The contract that ships for tests of inferrers: it passes good ones, and says what is wrong with others."""
 
 from collections.abc import Callable
 
