@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from limner.domain.failures import FailureCode
 from tests.cli.cases import limner
 
 
@@ -42,10 +43,13 @@ def test_failure_is_told_with_id_and_code(worked: Path) -> None:
 
 
 def test_failures_are_counted_by_code(worked: Path) -> None:
-    """Failures are counted by stage and code."""
-    assert limner("failures", "--codes", "--json", project=worked).document() == {
-        "codes": [{"stage": "shout", "code": "MODEL_ERROR", "count": 1}]
-    }
+    """Every code is listed, with the tries it is given and who has it."""
+    told = limner("failures", "--codes", "--json", project=worked).document()["codes"]
+
+    assert [one["code"] for one in told] == [code.value for code in FailureCode]
+    assert [one for one in told if one["records"]] == [
+        {"code": "MODEL_ERROR", "tries": 1, "records": 1, "stages": {"shout": 1}}
+    ]
 
 
 def test_unknown_job_is_a_users_mistake(worked: Path) -> None:

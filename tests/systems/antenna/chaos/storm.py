@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -157,13 +158,15 @@ class Storm:
         lease: float = 2.0,
         timeout: float = 20.0,
         pace: float = 0.0,
-        url: str | None = None,
+        project: Callable[[Path], Path] | None = None,
     ) -> None:
+        """*project* makes the project in a folder, in place of the one of plain numbers."""
         self.folder = folder
-        self.server = ServerProcess(write_project(folder / "project", lease=lease, timeout=timeout))
+        make = project or partial(write_project, lease=lease, timeout=timeout)
+        self.server = ServerProcess(make(folder / "project"))
         self.looks = Looks(self.server.folder)
         #: Where workers look for the server; a test may put a proxy there before it enters.
-        self.url = url or self.server.url
+        self.url = self.server.url
         self.pace = pace
         self._count = workers
         self.workers: list[WorkerProcess] = []
