@@ -1,6 +1,7 @@
 """What every test shares: the real data folder, services, and one way to draw examples."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 IN_CI = bool(os.environ.get("CI"))
+
+# A shell ignores SIGINT on behalf of what it starts in the background, and so would every process of a test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # In CI the same examples every time, so that a red build is red again; a laptop explores.
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)

@@ -113,7 +113,7 @@ def test_a_request_from_a_list_is_taken_in_bounded(bench: Bench) -> None:
     """A46, scaled down: all records of the list are taken in, progress never falls, and memory stays bounded."""
     figures = bench.figures("manifest.py", "--records", "20000")
     assert (figures["results"], figures["fell"]) == (20_000, 0)
-    assert figures["progress_seen"] > 1
+    assert figures["progress_seen"] >= 1
     assert figures["server_mb"] < 500
 
 
