@@ -11,8 +11,6 @@ from limner.cli.options import AsJson, CollectionName
 from limner.cli.output import document, moment, patience, say, span, table
 from limner.cli.root import SOME_FAILED
 from limner.cli.session import interruptible, opened
-from limner.domain.failures import FailureCode
-from limner.domain.retry import default_attempts
 from limner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,6 +107,10 @@ def failures(
 
 def _tell_codes(counted: Counter[tuple[str, str]], *, as_json: bool) -> None:
     """Every failure code with its default number of tries, and the records that have it now, by stage."""
+    # Imported here so that `limner --help` stays quick.
+    from limner.domain.failures import FailureCode
+    from limner.domain.retry import default_attempts
+
     tries = default_attempts()
     rows = []
     for code in FailureCode:
