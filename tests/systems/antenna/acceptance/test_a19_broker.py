@@ -154,6 +154,7 @@ def test_purged_queues_lose_nothing(
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.chaos_full
 def test_a_restarted_broker_loses_nothing(
     by_broker: Callable[..., Trap],
     pictures: PictureServer,
