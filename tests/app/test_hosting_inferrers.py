@@ -13,6 +13,7 @@ from limner.domain.records import RecordIn
 from limner.domain.values import Value
 from limner.errors import NotFound, UsageError
 from tests.app.hosts import at_work, counts_of, ended, job_of, until
+from tests.pace import allowed
 
 PIPELINE = """
 from limner import Index, Number, Pipeline, Stage, Text
@@ -124,8 +125,7 @@ def test_search_finds_within_a_second_what_a_job_made(tmp_path: Path) -> None:
         began = time.monotonic()
         until(lambda: _found(host, "hawkmoth") == ["hawkmoth"])
 
-        # Twice its pace on a machine that has other things to do.
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < allowed(1)
         assert counts_of(host, job).done == 1
 
 

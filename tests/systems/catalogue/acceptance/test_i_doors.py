@@ -19,6 +19,7 @@ from PIL import Image
 
 from limner.testing.picture_server import PictureServer, Reply
 from tests.api.served import Served, serving
+from tests.pace import allowed
 from tests.systems.catalogue.conftest import Library
 from tests.systems.catalogue.projects import CatalogueProject, from_template, plain_picture
 
@@ -246,9 +247,9 @@ def test_i5_responsive_and_stops(cat: CatalogueProject) -> None:
             server.kill()
 
     # then
-    assert sorted(times)[len(times) // 2] < 0.1
+    assert sorted(times)[len(times) // 2] < allowed(0.1)
     assert status == 0
-    assert took < 5
+    assert took < allowed(5)
 
 
 def test_i8_metadata(doors: Served) -> None:
