@@ -14,7 +14,8 @@ from limner.errors import ConfigurationError, StoreUnavailable
 from limner.store.connect import connect_store
 from limner.store.dialect import begin, open_engine
 from limner.store.migrate import HEAD, configuration
-from limner.store.schema import collections, metadata, records
+from limner.store.schema import metadata
+from limner.store.work_tables import collections, records
 
 
 def test_migrations_make_the_schema(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, insert, update
 from sqlalchemy.sql.elements import ClauseElement
 
 from limner.store.dialect import Statements
-from limner.store.schema import sequences
+from limner.store.work_tables import sequences
 
 #: Most parameters in one IN list.
 _WIDEST = 900

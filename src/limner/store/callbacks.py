@@ -10,7 +10,8 @@ from limner.domain.jobs import Fate, JobState
 from limner.domain.packing import unpack
 from limner.store.base import Noun
 from limner.store.dialect import upsert
-from limner.store.schema import callbacks, deliveries, delivery_tries, jobs, ledger, reported
+from limner.store.door_tables import callbacks, deliveries, delivery_tries, reported
+from limner.store.work_tables import jobs, ledger
 
 #: What a new round forgets of what was reported: a record that failed may have been tried again.
 _FORGOTTEN = bytes.maketrans(bytes([Fate.FAILED, Fate.CANCELLED]), bytes([Fate.OPEN, Fate.OPEN]))

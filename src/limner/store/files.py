@@ -8,8 +8,8 @@ from sqlalchemy import bindparam, select
 from limner.errors import ArtifactMissing, NotFound
 from limner.store.base import Noun
 from limner.store.dialect import insert_missing
+from limner.store.door_tables import files, held_artifacts
 from limner.store.records import chunks
-from limner.store.schema import files, held_artifacts
 
 
 class StoredFile(Struct, frozen=True, kw_only=True):

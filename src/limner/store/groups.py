@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, delete, or_, select
 
 from limner.store.base import Noun
 from limner.store.dialect import insert_missing, upsert
-from limner.store.schema import marks, memberships
+from limner.store.work_tables import marks, memberships
 
 
 class Groups(Noun):

@@ -5,7 +5,7 @@ from sqlalchemy import delete, select
 from limner.errors import KeyReused
 from limner.store.base import Noun
 from limner.store.dialect import insert_missing
-from limner.store.schema import idempotency
+from limner.store.door_tables import idempotency
 
 
 class Idempotency(Noun):

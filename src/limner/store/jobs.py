@@ -11,7 +11,8 @@ from limner.domain.records import SetAside
 from limner.domain.values import Value
 from limner.errors import NotFound
 from limner.store.base import Noun
-from limner.store.schema import callbacks, job_events, jobs, set_aside
+from limner.store.door_tables import callbacks
+from limner.store.work_tables import job_events, jobs, set_aside
 
 
 class Event(Struct, frozen=True, kw_only=True):

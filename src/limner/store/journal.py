@@ -8,7 +8,7 @@ from sqlalchemy import func, insert, select
 from limner.domain.packing import pack, unpack
 from limner.store.base import Noun
 from limner.store.dialect import upsert
-from limner.store.schema import followers, journal
+from limner.store.work_tables import followers, journal
 
 
 class Entry(Struct, frozen=True, kw_only=True):

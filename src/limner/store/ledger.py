@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, insert, literal, select, update
 from limner.domain.jobs import Counts, Fate
 from limner.domain.packing import pack, unpack
 from limner.store.base import Noun
-from limner.store.schema import ledger
+from limner.store.work_tables import ledger
 
 #: Records in one row.
 PART = 2048

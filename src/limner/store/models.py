@@ -11,7 +11,7 @@ from limner.domain.models import ModelVersion
 from limner.errors import NotFound
 from limner.store.base import Noun
 from limner.store.dialect import upsert
-from limner.store.schema import alias_moves, aliases, models
+from limner.store.work_tables import alias_moves, aliases, models
 
 
 class MoveKind(StrEnum):

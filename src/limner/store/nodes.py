@@ -8,7 +8,7 @@ from sqlalchemy import insert, select, update
 
 from limner.domain.versions import Version
 from limner.store.base import Noun
-from limner.store.schema import nodes, versions
+from limner.store.work_tables import nodes, versions
 
 
 class StoredNode(Struct, frozen=True):

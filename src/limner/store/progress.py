@@ -13,8 +13,8 @@ from limner.domain.packing import unpack
 from limner.domain.tasks import Status
 from limner.store.base import Noun
 from limner.store.jobs import job_of
-from limner.store.schema import jobs, ledger, results, tasks
 from limner.store.tasks import TaskState
+from limner.store.work_tables import jobs, ledger, results, tasks
 
 #: Part of a ledger and position in it: records keep theirs, since a ledger only grows.
 Place: TypeAlias = tuple[int, int]

@@ -13,7 +13,7 @@ from limner.domain.records import RecordIn
 from limner.domain.values import decode, encode
 from limner.store.base import Noun
 from limner.store.dialect import Statements
-from limner.store.schema import collections, records
+from limner.store.work_tables import collections, records
 
 T = TypeVar("T")
 

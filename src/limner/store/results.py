@@ -13,7 +13,7 @@ from limner.domain.failures import Failure
 from limner.domain.tasks import Status
 from limner.store.base import Noun
 from limner.store.dialect import upsert
-from limner.store.schema import attempts, results, tasks
+from limner.store.work_tables import attempts, results, tasks
 
 #: Record, node, version, status, task, attempts charged, asked, read, value digest, value.
 ResultRow: TypeAlias = tuple[int, int, int, int, int | None, int, bytes, bytes, bytes, bytes]

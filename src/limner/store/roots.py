@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from limner.store.base import Noun
 from limner.store.dialect import insert_missing
-from limner.store.schema import roots
+from limner.store.work_tables import roots
 
 
 class Roots(Noun):

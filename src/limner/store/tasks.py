@@ -9,7 +9,8 @@ from sqlalchemy import Select, bindparam, func, insert, or_, select, update
 
 from limner.domain.packing import pack, unpack
 from limner.store.base import Noun
-from limner.store.schema import tasks, workers
+from limner.store.door_tables import workers
+from limner.store.work_tables import tasks
 
 
 class TaskState(IntEnum):

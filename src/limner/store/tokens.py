@@ -7,7 +7,7 @@ from sqlalchemy import Row, insert, select, update
 
 from limner.errors import NotFound
 from limner.store.base import Noun
-from limner.store.schema import tokens
+from limner.store.door_tables import tokens
 
 _Row: TypeAlias = Row[tuple[str, str, str, str, bytes, float, float | None, float | None, float | None]]
 

@@ -11,8 +11,9 @@ from limner.domain.jobs import JobState
 from limner.domain.workers import LIVE_FOR, Beat, Hello, Liveness, liveness
 from limner.store.base import Noun
 from limner.store.dialect import insert_missing
-from limner.store.schema import attempts, jobs, offered, served, tasks, workers
+from limner.store.door_tables import offered, served, workers
 from limner.store.tasks import TaskState
+from limner.store.work_tables import attempts, jobs, tasks
 
 
 class StoredWorker(Struct, frozen=True, kw_only=True):
