@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct, field
 
 from limner.app.searching import Indexed
-from limner.domain.assessment import Kind, Node, Verdict
+from limner.domain.assessment import Kind, Verdict
+from limner.domain.nodes import Node
 from limner.domain.tasks import Status
 from limner.engine.planner import Assessment, assess_records
 from limner.engine.views import View

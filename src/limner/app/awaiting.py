@@ -64,7 +64,7 @@ class Asking:
             self.future.set_result([one for one in self._outcomes if one is not None])
 
 
-class Files:
+class Waited:
     """The files of one record on their way."""
 
     def __init__(self, asking: Asking, at: int, row: dict[str, bytes]) -> None:

@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from limner.app.submitting import OWN_NOTES
 from limner.clock import Clock
-from limner.domain.assessment import Node
 from limner.domain.failures import Failure, FailureCode
 from limner.domain.jobs import Fate, Job, JobState
+from limner.domain.nodes import Node
 from limner.domain.pipelines import StageKind
 from limner.domain.tasks import Status
 from limner.domain.values import Value, decode, plain

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from msgspec import Struct, structs
 
-from limner.domain.assessment import Node
+from limner.domain.nodes import Node
 from limner.domain.pipelines import EXTERNAL, Implementation, Pipeline, Stage
 from limner.domain.tasks import ModelRef
 from limner.domain.versions import Description, Version, version_of

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct, field
 
-from limner.domain.assessment import Node
 from limner.domain.failures import Failure, FailureCode
 from limner.domain.jobs import Fate
+from limner.domain.nodes import Node
 from limner.domain.pipelines import StageKind
 from limner.domain.records import Provenance
 from limner.domain.retry import default_attempts

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct, field
 
 from limner.app.submitting import OWN_NOTES
-from limner.domain.assessment import Node
 from limner.domain.jobs import Counts, Job
+from limner.domain.nodes import Node
 from limner.domain.values import Value
 from limner.engine.dispatcher import address_of
 from limner.engine.views import View

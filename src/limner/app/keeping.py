@@ -7,11 +7,12 @@ from datetime import timedelta
 from msgspec import Struct
 
 from limner.app.hosting import Host
-from limner.app.online import FileBytes, Input, Target
+from limner.app.online_inputs import FileBytes, Input
+from limner.app.online_target import Target
 from limner.app.submitting import Submission
-from limner.domain.assessment import Node
 from limner.domain.failures import Failure, FailureCode
 from limner.domain.jobs import Job
+from limner.domain.nodes import Node
 from limner.domain.records import RecordIn
 from limner.domain.tasks import FileRef, Outcome, Status
 from limner.domain.values import Value, decode

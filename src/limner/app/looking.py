@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 from msgspec import Struct, field
 
-from limner.domain.assessment import Node
 from limner.domain.failures import Failure
 from limner.domain.jobs import Counts, Fate, Job
+from limner.domain.nodes import Node
 from limner.domain.pipelines import StageKind
 from limner.domain.records import ExportRow, Provenance, RecordIn
 from limner.domain.tasks import Status

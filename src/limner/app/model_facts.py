@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from limner.app.online import Target
+from limner.app.online_target import Target
 from limner.app.parts import Parts
 from limner.domain.outputs import AnyOutput, Bytes, Flag, Number, Text, Vector
 from limner.domain.tasks import ModelRef

@@ -7,8 +7,7 @@ from msgspec import Struct, field
 from limner.app.app import App
 from limner.app.looking import find_record, rows_at
 from limner.app.searching import comparison_of
-from limner.domain.assessment import holds
-from limner.domain.reads import Comparison, Condition
+from limner.domain.reads import Comparison, Condition, holds
 from limner.domain.records import ExportRow, Provenance
 from limner.domain.tasks import Status
 from limner.domain.values import Value, at_path, decode

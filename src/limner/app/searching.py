@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import structs
 
-from limner.domain.assessment import Node
+from limner.domain.nodes import Node
 from limner.domain.reads import Condition, where
 from limner.domain.tasks import Runtime
 from limner.domain.values import Value, at_path

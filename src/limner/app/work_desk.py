@@ -6,14 +6,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
-from msgspec import Struct, structs
+from msgspec import structs
 
 from limner.app.leases import Leases
 from limner.app.work_heard import Heard
 from limner.app.work_hello import Admission, Reception
 from limner.app.work_open import OpenForm
+from limner.app.work_parts import give_part_back
 from limner.app.work_room import Room
-from limner.app.work_wire import AnswerIn, LeaseOut, TakeAsk, TaskOut, cut_to, from_key
+from limner.app.work_said import BeatAnswer, HelloAnswer, LeaseAsk, LeaseState, Taken, TakenTask, TaskReceipt
+from limner.app.work_wire import AnswerIn, LeaseOut, TakeAsk, TaskOut, cut_to
 from limner.bus.base import Delivery
 from limner.domain.tasks import (
     STOPPING,
@@ -26,9 +28,8 @@ from limner.domain.tasks import (
     decode_task,
     encode_message,
 )
-from limner.domain.workers import HEARTBEAT, Beat, Hello, Told
+from limner.domain.workers import HEARTBEAT, Beat, Hello
 from limner.errors import NotFound
-from limner.store.tasks import NewTask, StoredTask, Tally
 
 if TYPE_CHECKING:
     from limner.app.hosting import Host
@@ -37,73 +38,6 @@ _log = structlog.get_logger(__name__)
 
 MAX_BODY_BYTES = 10_000_000
 _NOT_YOURS = "The lease token is not for this task and worker."
-
-
-class HelloAnswer(Struct, frozen=True, kw_only=True):
-    """What a worker is to keep to."""
-
-    heartbeat_s: float
-    lease_s: float
-    max_body_bytes: int
-    server_time: float
-    #: Why it is given no work of something that it named.
-    told: list[Told]
-
-
-class BeatAnswer(Struct, frozen=True, kw_only=True):
-    """What a worker is told with its heartbeat."""
-
-    #: Tasks that nobody waits for any more.
-    cancelled: list[int]
-    #: Finish what is in hand, and stop.
-    drain: bool
-
-
-class LeaseAsk(Struct, frozen=True, kw_only=True):
-    """A lease that a worker speaks of."""
-
-    task_id: int
-    token: str
-    done_records: int = 0
-    #: Release: only these records; all of them if None.
-    keys: list[str] | None = None
-
-
-class LeaseState(Struct, frozen=True, kw_only=True):
-    """Where a lease stands: ``held``, ``lost`` or ``cancelled``."""
-
-    task_id: int
-    state: str
-    expires_at: float | None = None
-
-
-class TaskReceipt(Struct, frozen=True, kw_only=True):
-    """What became of an answer: ``committed``, ``duplicate``, ``late_accepted``, ``cancelled`` or ``refused``."""
-
-    task_id: int
-    state: str
-    #: Records of the task that are still open.
-    open: int
-    problems: list[str]
-
-
-class TakenTask(Struct, frozen=True, kw_only=True):
-    """One task for a worker."""
-
-    topic: str
-    task: Task
-    #: The encoded task.
-    body: bytes
-    token: str
-    #: It holds more records than are handed out.
-    cut: bool
-
-
-class Taken(Struct, frozen=True, kw_only=True):
-    """What was taken for a worker; it is put back unless it is handed out."""
-
-    tasks: list[TakenTask]
-    expires_at: float = 0.0
 
 
 class WorkDesk:
@@ -289,7 +223,7 @@ class WorkDesk:
         whole: list[FromWorker] = [
             Released(worker=worker, task=lease.task_id, attempt=attempt, reason=STOPPING)
             for lease, attempt in valid
-            if lease.keys is None or not self._part(lease.task_id, lease.keys)
+            if lease.keys is None or not self._gives_part(lease.task_id, lease.keys)
         ]
         # Empty or not: what was given back in part is sent by the same turn of the engine.
         self._host.commit(whole)
@@ -347,6 +281,10 @@ class WorkDesk:
             cut=cut,
         )
 
+    def _gives_part(self, task: int, keys: Sequence[str]) -> bool:
+        with self._store.transaction() as tx:
+            return give_part_back(tx, task, keys, now=self._host.clock.now())
+
     def _commit(self, worker: str, messages: Sequence[FromWorker]) -> list[TaskReceipt]:
         """Commit *messages*; a receipt for each, in their order."""
         if not messages:
@@ -361,40 +299,6 @@ class WorkDesk:
             elif isinstance(message, Released):
                 found.append(TaskReceipt(task_id=message.task, state="released", open=0, problems=[]))
         return found
-
-    def _part(self, task: int, keys: Sequence[str]) -> bool:
-        """Give some records of a task back as a task of their own; False where that leaves nothing of it."""
-        wanted = {key for key in map(_key, keys) if key is not None}
-        with self._store.transaction() as tx:
-            stored = tx.tasks.load([task]).get(task)
-            if stored is None:
-                return True
-            rest = [key for key in stored.keys if key not in wanted]
-            given = [key for key in stored.keys if key in wanted]
-            if rest and given:
-                tx.tasks.plan([_again(stored, given)], now=self._host.clock.now())
-                tx.tasks.tally([Tally(pk=task, open=rest)])
-            return bool(rest)
-
-
-def _again(stored: StoredTask, keys: Sequence[int]) -> NewTask:
-    """A task of some records of another, as if it had not been handed out."""
-    return NewTask(
-        node=stored.node,
-        version=stored.version,
-        keys=keys,
-        job=stored.job,
-        priority=stored.priority,
-        tried=stored.tried,
-        lost=stored.lost,
-    )
-
-
-def _key(text: str) -> int | None:
-    try:
-        return from_key(text)[0]
-    except ValueError:
-        return None
 
 
 def _refused(task: int, problem: str) -> TaskReceipt:

@@ -1,17 +1,17 @@
 """What is current and what is stale: the one rule that planner, conductor and ``limner plan`` share."""
 
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 from msgspec import Struct
 
 from limner.domain.digests import digest
-from limner.domain.pipelines import Stage, StageKind
-from limner.domain.reads import Comparison, Condition, Read
+from limner.domain.nodes import Node, Source, stage_read
+from limner.domain.pipelines import StageKind
+from limner.domain.reads import Read, holds
+from limner.domain.subjects import Subject, field_at
 from limner.domain.tasks import Status
 from limner.domain.values import Value, at_path, decode, encode
-from limner.errors import UsageError
 
 #: MessagePack's nil: what an optional read adds where there is nothing.
 NIL = b"\xc0"
@@ -58,42 +58,6 @@ class Verdict(Struct, frozen=True, array_like=True):
 WAITING = Verdict(Kind.WAITING)
 
 
-class Subject:
-    """A record as the rule sees it; its fields are decoded when something reads them."""
-
-    __slots__ = ("_fields", "_packed", "digest", "identity", "parent", "pk", "revision")
-
-    def __init__(
-        self,
-        pk: int,
-        packed: bytes,
-        *,
-        digest: bytes,
-        identity: str = "",
-        revision: bytes = b"",
-        parent: "Subject | None" = None,
-    ) -> None:
-        """
-        Fields are *packed*, which *digest* covers; *identity* is the record's id.
-
-        *revision* marks the bytes behind its addresses.
-        """
-        self.pk = pk
-        self.identity = identity
-        self.digest = digest
-        self.revision = revision
-        self.parent = parent
-        self._packed = packed
-        self._fields: Mapping[str, Value] | None = None
-
-    @property
-    def fields(self) -> Mapping[str, Value]:
-        """The fields by name; ``record.id`` is among them."""
-        if self._fields is None:
-            self._fields = {**decode(self._packed), "record": {"id": self.identity}}
-        return self._fields
-
-
 class Memo:
     """
     Digests asked by nodes that read nothing but a record's own fields, by node and record.
@@ -105,108 +69,15 @@ class Memo:
         self._most = most
         self._found: dict[bytes, bytes] = {}
 
-    def get(self, node: "Node", subject: Subject) -> bytes | None:
+    def get(self, node: Node, subject: Subject) -> bytes | None:
         """The digest asked, if it is remembered."""
         return self._found.get(node.spec + subject.digest)
 
-    def put(self, node: "Node", subject: Subject, asked: bytes) -> None:
+    def put(self, node: Node, subject: Subject, asked: bytes) -> None:
         """Remember a digest asked."""
         if len(self._found) >= self._most:
             self._found.clear()
         self._found[node.spec + subject.digest] = asked
-
-
-class Source(Struct, frozen=True):
-    """Where one read of a node comes from."""
-
-    name: str
-    read: Read
-    #: Steps into the record's fields, or into the value of the upstream node.
-    path: tuple[str, ...]
-    #: From the parent record and not the record itself.
-    of_parent: bool = False
-    #: Primary key of the upstream node; None for a field.
-    node: int | None = None
-    #: Path of the field with the file's checksum.
-    checksum: tuple[str, ...] = ()
-
-
-class Node(Struct, frozen=True, kw_only=True):
-    """One implementation of one stage, resolved against the store: what results and tasks belong to."""
-
-    pk: int
-    stage: Stage
-    implementation: str
-    variant: str
-    #: Collection of the records that it says something about.
-    collection: str
-    #: Primary key of the active version; None while it has none.
-    version: int | None
-    sources: tuple[Source, ...]
-    #: What each condition reads.
-    conditions: tuple[tuple[Condition, Source], ...]
-    #: Digest of how everything is read.
-    spec: bytes
-
-    #: It reads nothing but the record's own fields, and has no condition.
-    own_fields_only: bool = False
-    #: The node that it reads, where it reads nothing else, needs it, and has no condition; the commonest case.
-    only_reads: int | None = None
-
-    @property
-    def upstream(self) -> set[int]:
-        """Primary keys of the nodes that it reads."""
-        read = [source.node for source in self.sources] + [source.node for _, source in self.conditions]
-        return {node for node in read if node is not None}
-
-
-def resolve_sources(
-    stage: Stage, *, implementation: str, nodes: Mapping[str, int], left_out: Collection[str] = ()
-) -> tuple[tuple[Source, ...], tuple[tuple[Condition, Source], ...]]:
-    """
-    Where each read and condition of *stage* comes from; *nodes* maps the stages before it to node keys.
-
-    Raises:
-        UsageError: it needs what a stage says that is *left_out*.
-    """
-    reads = stage.reads_of(implementation)
-    sources = tuple(_source(name, read, nodes=nodes) for name, read in sorted(reads.items()))
-    for source in sources:
-        if source.node is None and not source.read.optional and stage_read(source) in left_out:
-            needed = stage_read(source)
-            raise UsageError(f"Stage {stage.name} needs what {needed} says, and no {needed} is asked for before it.")
-    conditions = tuple(
-        (c, _source("", Read(path=c.path, optional=True), nodes=nodes)) for c in stage.when_of(implementation)
-    )
-    return sources, conditions
-
-
-def gate_of(stage: Stage, *, implementation: str, node: int) -> tuple[Condition, Source]:
-    """The condition that a gate puts on the stages that are listed after it."""
-    condition = Condition(
-        path=f"{stage.name}.keep", compare=Comparison.NOT_EQUAL, value=False, reason=f"{stage.name} {implementation}"
-    )
-    return condition, _source("", Read(path=condition.path, optional=True), nodes={stage.name: node})
-
-
-def spec_of(stage: Stage, *, implementation: str) -> bytes:
-    """Digest of how an implementation of *stage* reads: names, paths, fetching and decoding."""
-    reads = [
-        [name, read.path, read.optional, [getattr(read.file, key) for key in read.file.__struct_fields__]]
-        if read.file
-        else [name, read.path, read.optional, None]
-        for name, read in sorted(stage.reads_of(implementation).items())
-    ]
-    return digest(encode(reads))
-
-
-def _source(name: str, read: Read, *, nodes: Mapping[str, int]) -> Source:
-    steps = tuple(read.path.split("."))
-    of_parent = steps[0] == "parent"
-    steps = steps[1:] if of_parent else steps
-    node = nodes.get(steps[0])
-    checksum = tuple(read.file.checksum.removeprefix("parent.").split(".")) if read.file and read.file.checksum else ()
-    return Source(name, read, steps[1:] if node is not None else steps, of_parent, node, checksum)
 
 
 def assess(
@@ -349,11 +220,6 @@ def _read_result(
     return Verdict(Kind.UPSTREAM_FAILED, asked, Status.FAILED, stage_read(source))
 
 
-def stage_read(source: Source) -> str:
-    """The stage that a read names."""
-    return source.read.path.removeprefix("parent.").split(".")[0]
-
-
 def _value(source: Source, subject: Subject, *, held: Mapping[int, Held], parent_held: Mapping[int, Held]) -> Value:
     """The value that a condition compares."""
     if source.node is None:
@@ -363,49 +229,6 @@ def _value(source: Source, subject: Subject, *, held: Mapping[int, Held], parent
     if mine is None or mine.status is not Status.DONE or not mine.value:
         return None
     return at_path(decode(mine.value), source.path)
-
-
-def field_at(fields: Mapping[str, Value], path: tuple[str, ...]) -> Value:
-    """The field at *path*; a key that holds the dots itself wins."""
-    if len(path) == 1:
-        return fields.get(path[0])
-    whole = fields.get(".".join(path))
-    return at_path(dict(fields), path) if whole is None else whole
-
-
-def holds(condition: Condition, value: Value) -> bool:
-    """Whether *condition* is true of *value*; an absent value fulfils only ``!=``, ``not in`` and ``exists False``."""
-    compare, wanted = condition.compare, condition.value
-    if compare is Comparison.EXISTS:
-        return (value is not None) is (wanted is not False)
-    if compare is Comparison.EQUAL:
-        return bool(value == wanted)
-    if compare is Comparison.NOT_EQUAL:
-        return bool(value != wanted)
-    if compare is Comparison.IN:
-        return value in _list(wanted)
-    if compare is Comparison.NOT_IN:
-        return value not in _list(wanted)
-    if compare is Comparison.MATCHES:
-        return isinstance(value, str) and re.search(str(wanted), value) is not None
-    return _ordered(compare, value, wanted)
-
-
-def _ordered(compare: Comparison, value: Value, wanted: Value) -> bool:
-    """Less or more; false where the two cannot be ordered."""
-    try:
-        return bool(
-            (compare is Comparison.LESS and value < wanted)
-            or (compare is Comparison.AT_MOST and value <= wanted)
-            or (compare is Comparison.MORE and value > wanted)
-            or (compare is Comparison.AT_LEAST and value >= wanted)
-        )
-    except TypeError:
-        return False
-
-
-def _list(value: Value) -> Sequence[Value]:
-    return value if isinstance(value, list) else [value]
 
 
 def outcome(verdicts: Mapping[int, Verdict], nodes: Sequence[Node]) -> Status | None:

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from limner.domain.assessment import NIL, WAITING, Held, Kind, Node, Verdict, field_at, settle, stage_read
+from limner.domain.assessment import NIL, WAITING, Held, Kind, Verdict, settle
 from limner.domain.digests import digest
+from limner.domain.nodes import Node, stage_read
+from limner.domain.subjects import field_at
 from limner.domain.tasks import Status
 from limner.domain.values import Value, encode
 

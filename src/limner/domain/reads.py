@@ -1,9 +1,12 @@
-"""Reads: what a stage is given, and how a file is fetched and decoded."""
+"""Reads and conditions: what a stage is given, how a file is fetched and decoded, and when a record is skipped."""
 
+import re
+from collections.abc import Sequence
 from enum import StrEnum
 
 from msgspec import Struct
 
+from limner.domain.values import Value
 from limner.errors import ConfigurationError
 
 MEGABYTE = 1_000_000
@@ -104,3 +107,38 @@ def where(path: str, compare: str, value: object = None, *, reason: str = "condi
         known = ", ".join(Comparison)
         raise ConfigurationError(f"{compare!r} is no comparison; known are: {known}") from None
     return Condition(path=path, compare=comparison, value=value, reason=reason)  # type: ignore[arg-type]  # checked by msgspec when the pipeline is made
+
+
+def holds(condition: Condition, value: Value) -> bool:
+    """Whether *condition* is true of *value*; an absent value fulfils only ``!=``, ``not in`` and ``exists False``."""
+    compare, wanted = condition.compare, condition.value
+    if compare is Comparison.EXISTS:
+        return (value is not None) is (wanted is not False)
+    if compare is Comparison.EQUAL:
+        return bool(value == wanted)
+    if compare is Comparison.NOT_EQUAL:
+        return bool(value != wanted)
+    if compare is Comparison.IN:
+        return value in _list(wanted)
+    if compare is Comparison.NOT_IN:
+        return value not in _list(wanted)
+    if compare is Comparison.MATCHES:
+        return isinstance(value, str) and re.search(str(wanted), value) is not None
+    return _ordered(compare, value, wanted)
+
+
+def _ordered(compare: Comparison, value: Value, wanted: Value) -> bool:
+    """Less or more; false where the two cannot be ordered."""
+    try:
+        return bool(
+            (compare is Comparison.LESS and value < wanted)
+            or (compare is Comparison.AT_MOST and value <= wanted)
+            or (compare is Comparison.MORE and value > wanted)
+            or (compare is Comparison.AT_LEAST and value >= wanted)
+        )
+    except TypeError:
+        return False
+
+
+def _list(value: Value) -> Sequence[Value]:
+    return value if isinstance(value, list) else [value]

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
 
-from limner.domain.assessment import Node
 from limner.domain.failures import Failure, FailureCode
+from limner.domain.nodes import Node
 from limner.domain.pipelines import StageKind
 from limner.domain.retry import final
 from limner.domain.tasks import Answer, Outcome, Status

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from limner.clock import Clock
-from limner.domain.assessment import Node
+from limner.domain.nodes import Node
 from limner.domain.outputs import Artifact
 from limner.domain.tasks import Answer, Status
 from limner.domain.values import decode

@@ -6,7 +6,8 @@ from datetime import timedelta
 from msgspec import Struct
 
 from limner.clock import Clock
-from limner.domain.assessment import Memo, Node
+from limner.domain.assessment import Memo
+from limner.domain.nodes import Node
 from limner.domain.pipelines import StageKind
 from limner.domain.tasks import Runtime, Task, encode_message
 from limner.domain.versions import Version

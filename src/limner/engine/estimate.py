@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct, field, structs
 
-from limner.domain.assessment import Kind, Node
+from limner.domain.assessment import Kind
 from limner.domain.groups import assess_group
 from limner.domain.jobs import Fate
+from limner.domain.nodes import Node
 from limner.domain.pipelines import StageKind
 from limner.domain.tasks import FileRef
 from limner.domain.values import at_path

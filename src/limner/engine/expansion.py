@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct, field
 
-from limner.domain.assessment import Node
 from limner.domain.digests import digest
+from limner.domain.nodes import Node
 from limner.domain.values import Value, decode, encode
 from limner.engine.views import View
 from limner.store.records import Child

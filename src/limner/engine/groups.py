@@ -4,8 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
-from limner.domain.assessment import Held, Kind, Node, Verdict, field_at
+from limner.domain.assessment import Held, Kind, Verdict
 from limner.domain.groups import Member, assess_group, present
+from limner.domain.nodes import Node
+from limner.domain.subjects import field_at
 from limner.domain.tasks import Status
 from limner.domain.values import encode
 from limner.engine.inputs import NOTHING, Inputs, list_of, part_of

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
-from limner.domain.assessment import Kind, Memo, Node, Source, Subject, Verdict, assess
+from limner.domain.assessment import Kind, Memo, Verdict, assess
+from limner.domain.nodes import Node, Source
+from limner.domain.subjects import Subject
 from limner.domain.tasks import FileRef, encode_message
 from limner.domain.values import at_path, decode, encode
 from limner.engine.subjects import Loaded, load

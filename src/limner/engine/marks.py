@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from limner.domain.assessment import Node
+from limner.domain.nodes import Node
 from limner.engine.views import View
 from limner.store.store import Transaction
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from limner.clock import Clock
-from limner.domain.assessment import Kind, Node
+from limner.domain.assessment import Kind
 from limner.domain.jobs import Fate
+from limner.domain.nodes import Node
 from limner.domain.pipelines import StageKind
 from limner.domain.versions import Version
 from limner.engine.children import journal_children, plan_children

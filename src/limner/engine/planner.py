@@ -7,9 +7,10 @@ import msgspec
 from msgspec import Struct, field
 
 from limner.clock import Clock
-from limner.domain.assessment import Held, Kind, Memo, Node, Verdict, assess, outcome
+from limner.domain.assessment import Held, Kind, Memo, Verdict, assess, outcome
 from limner.domain.failures import Failure, FailureCode
 from limner.domain.jobs import Fate
+from limner.domain.nodes import Node
 from limner.domain.tasks import Status
 from limner.engine.expansion import NO_CHILDREN, expand
 from limner.engine.marks import mark_gone, mark_touched

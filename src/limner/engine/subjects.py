@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from limner.domain.assessment import Held, Subject
+from limner.domain.assessment import Held
+from limner.domain.subjects import Subject
 from limner.engine.views import View
 from limner.store.records import RecordState, StoredRecord
 from limner.store.store import Transaction

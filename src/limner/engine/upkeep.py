@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from limner.bus.base import Bus
 from limner.clock import Clock
-from limner.domain.assessment import Node
 from limner.domain.failures import Failure, FailureCode
+from limner.domain.nodes import Node
 from limner.domain.pipelines import StageKind
 from limner.domain.tasks import STOPPING, Answer, Heartbeat, Outcome, Released, Status
 from limner.engine.dispatcher import address_of

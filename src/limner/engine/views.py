@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct, structs
 
-from limner.domain.assessment import Node, Source, gate_of, resolve_sources, spec_of
+from limner.domain.nodes import Node, Source, gate_of, resolve_sources, spec_of
 from limner.domain.pipelines import Choices, Pipeline, Stage, StageKind, steps_of
 from limner.store.nodes import StoredNode
 from limner.store.store import Transaction

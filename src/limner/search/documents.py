@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from limner.domain.assessment import Node
 from limner.domain.jobs import Fate
+from limner.domain.nodes import Node
 from limner.domain.values import Value, at_path, decode
 from limner.engine.views import View
 from limner.search.base import Document

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from limner.domain.assessment import Node
 from limner.domain.digests import digest
+from limner.domain.nodes import Node
 from limner.domain.outputs import Vector
 from limner.engine.views import View
 from limner.store.store import Transaction

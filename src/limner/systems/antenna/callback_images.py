@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from limner.domain.assessment import Node
 from limner.domain.jobs import Fate, Job
+from limner.domain.nodes import Node
 from limner.domain.tasks import Status
 from limner.domain.values import Value, decode
 from limner.domain.versions import Version

@@ -7,7 +7,8 @@ from datetime import timedelta
 import msgspec
 
 from limner.app.hosting import Host
-from limner.app.work_desk import TaskReceipt, WorkDesk
+from limner.app.work_desk import WorkDesk
+from limner.app.work_said import TaskReceipt
 from limner.app.work_wire import AnswerIn, FailureIn, Named, ResultIn, TakeAsk, TaskOut
 from limner.domain.jobs import Job
 from limner.domain.tasks import Heartbeat

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from limner.api.auth import Caller
 from limner.api.problems import FieldError, Refused, problem_of_failure
-from limner.app.online import FileBytes, Input
+from limner.app.online_inputs import FileBytes, Input
 from limner.app.projects import Projects
 from limner.domain.tasks import FileRef
 from limner.domain.values import Value, decode
