@@ -18,7 +18,9 @@ from limner.api.schemas import model_of
 from limner.api.v2_wire import InferAnswer, InferRequest, Tensor, answer_of, read_request, rows_of
 from limner.app.keeping import Kept, keep
 from limner.app.model_facts import Metadata, metadata_of
-from limner.app.online import Input, Online, Target
+from limner.app.online import Online
+from limner.app.online_inputs import Input
+from limner.app.online_target import Target
 from limner.domain.tasks import Outcome
 
 StageName = Annotated[str, Path(description="pipeline.stage, or stage where only one pipeline has it.", min_length=1)]

@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Struct, field
 
 from limner.api.problems import FieldError, Refused, is_retryable
-from limner.app.online import FileBytes, Input, Target
+from limner.app.online_inputs import FileBytes, Input
+from limner.app.online_target import Target
 from limner.domain.outputs import AnyOutput, Bytes, Flag, Number, Text, Vector
 from limner.domain.tasks import FileRef, Outcome
 from limner.domain.values import Value, decode, encode, plain

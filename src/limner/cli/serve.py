@@ -16,7 +16,9 @@ from limner.cli.session import opened, session_of
 from limner.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
-    from limner.app.online import FileBytes, Input, Online, Target
+    from limner.app.online import Online
+    from limner.app.online_inputs import FileBytes, Input
+    from limner.app.online_target import Target
     from limner.settings import Project
 
 #: How often threads take turns, in seconds: requests are answered by one that others must not hold up for long.
@@ -165,7 +167,7 @@ def _named(given: str, inputs: list[str]) -> tuple[str, Path]:
 
 
 def _bytes(path: Path) -> "FileBytes":
-    from limner.app.online import FileBytes
+    from limner.app.online_inputs import FileBytes
 
     if not path.is_file():
         raise UsageError(f"There is no file {path}.")
