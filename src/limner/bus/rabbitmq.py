@@ -10,7 +10,8 @@ from limner.bus.letters import REPLIES
 from limner.bus.rabbitmq_link import Loop
 from limner.bus.rabbitmq_place import Place
 from limner.bus.rabbitmq_sends import Batch, Sends
-from limner.bus.rabbitmq_takes import Takes, Wish
+from limner.bus.rabbitmq_takes import Takes
+from limner.bus.rabbitmq_topic import Wish
 from limner.errors import BusUnavailable
 
 #: Seconds that a publish may take to be confirmed: a line may be slow, and the broker writes to several disks.
