@@ -18,7 +18,8 @@ from limner.api.bodies import answered, body_of, decoded, described, kind_of
 from limner.api.problems import Refused
 from limner.app.hosting import Host
 from limner.app.projects import Projects
-from limner.app.work_desk import BeatAnswer, HelloAnswer, LeaseAsk, LeaseState, Taken, TaskReceipt, WorkDesk
+from limner.app.work_desk import WorkDesk
+from limner.app.work_said import BeatAnswer, HelloAnswer, LeaseAsk, LeaseState, Taken, TaskReceipt
 from limner.app.work_wanted import wanted
 from limner.app.work_wire import AnswerIn, TakeAsk
 from limner.app.workers_view import workers_view
