@@ -58,16 +58,6 @@ def settings(**more: object) -> str:
 
 
 @pytest.fixture
-def server(shared: Server) -> Iterator[Server]:
-    """The server, with nothing open after each test."""
-    yield shared
-    with shared.host.store.reading() as tx:
-        left = [job.id for job in tx.jobs.open()]
-    for job in left:
-        shared.host.cancel(job)
-
-
-@pytest.fixture
 def bus(server: Server) -> Iterator[HttpBus]:
     """The bus of a worker that has said hello."""
     made = bus_of(server)
