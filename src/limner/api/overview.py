@@ -10,7 +10,8 @@ from starlette.responses import Response
 from limner.api.answers import answer, paged
 from limner.api.auth import Caller, needs
 from limner.api.schemas import model_of, page_of
-from limner.app.looking import FailureRow, PipelineStatus, pipeline_status
+from limner.app.failed import FailureRow
+from limner.app.status import PipelineStatus, pipeline_status
 from limner.domain.failures import FailureCode
 from limner.domain.pipelines import Pipeline, Stage
 from limner.domain.retry import default_attempts

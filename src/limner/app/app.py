@@ -5,12 +5,15 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from limner.app import looking
 from limner.app.auditing import Audit, audit
+from limner.app.failed import FailureRow, failed_rows
+from limner.app.looking import keys_in_scope, rows_of
+from limner.app.origins import Why, explained
 from limner.app.parts import Parts
 from limner.app.preparing import Request, lists
 from limner.app.running import Progress, Summary
 from limner.app.searching import Question, answer, catch_up
+from limner.app.status import JobStatus, PipelineStatus, job_status, pipeline_status
 from limner.app.teaching import samples_of, trainer_named, trainer_of_model
 from limner.domain.jobs import Counts
 from limner.domain.models import ModelVersion
@@ -108,7 +111,7 @@ class App(Parts):
         cache = self.cache()
         with self.store.reading() as tx:
             view = engine.view(tx, declared.name, lists(choices))
-            only = looking.keys_in_scope(tx, declared.collection, ids=ids, since=since, until=until)
+            only = keys_in_scope(tx, declared.collection, ids=ids, since=since, until=until)
             return estimate(
                 tx,
                 view,
@@ -136,46 +139,46 @@ class App(Parts):
         with self.store.transaction() as tx:
             return engine.desk.cancel(tx, job, engine.scopes(tx))
 
-    def status(self) -> list[looking.PipelineStatus]:
+    def status(self) -> list[PipelineStatus]:
         """Where the project's pipelines stand, and any other that was run here."""
         with self.store.transaction() as tx:
             names = {node.pipeline for node in tx.nodes.all()}
             wanted = [name for name in self.declared.pipelines if name in names or name in self.declared.own]
-            return [looking.pipeline_status(tx, self.engine(name).view(tx, name, {})) for name in wanted]
+            return [pipeline_status(tx, self.engine(name).view(tx, name, {})) for name in wanted]
 
-    def jobs(self, *, limit: int = 20) -> list[looking.JobStatus]:
+    def jobs(self, *, limit: int = 20) -> list[JobStatus]:
         """The newest jobs."""
         with self.store.reading() as tx:
-            return [looking.job_status(tx, job) for job in tx.jobs.listing(limit=limit)]
+            return [job_status(tx, job) for job in tx.jobs.listing(limit=limit)]
 
-    def job(self, identity: str) -> looking.JobStatus:
+    def job(self, identity: str) -> JobStatus:
         """Where a job stands."""
         with self.store.reading() as tx:
-            return looking.job_status(tx, tx.jobs.get(identity))
+            return job_status(tx, tx.jobs.get(identity))
 
-    def failures(self, job: str | None = None, *, limit: int = 1000) -> list[looking.FailureRow]:
+    def failures(self, job: str | None = None, *, limit: int = 1000) -> list[FailureRow]:
         """What failed and is not mended: in a job, or in everything that stands."""
-        found: list[looking.FailureRow] = []
+        found: list[FailureRow] = []
         with self.store.transaction() as tx:
             names = [tx.jobs.get(job).pipeline] if job else sorted({node.pipeline for node in tx.nodes.all()})
             for name in names:
                 if name in self.declared.pipelines:
                     choices = dict(tx.jobs.get(job).choices) if job else {}
                     view = self.engine(name).view(tx, name, choices)
-                    found += looking.failures(tx, view, job=job, limit=limit - len(found))
+                    found += failed_rows(tx, view, job=job, limit=limit - len(found))
         return found
 
-    def why(self, collection: str, identity: str, *, stage: str | None = None) -> looking.Why:
+    def why(self, collection: str, identity: str, *, stage: str | None = None) -> Why:
         """Where everything that is known of a record came from."""
         with self.store.reading() as tx:
-            return looking.why(tx, collection, identity, stage=stage)
+            return explained(tx, collection, identity, stage=stage)
 
     def records(self, collection: str) -> Iterator[ExportRow]:
         """The live records of a collection with their current values and where each came from, in a stream."""
         after = 0
         while True:
             with self.store.reading() as tx:
-                page = list(looking.rows_of(tx, self.views(tx), collection, after=after, limit=_PAGE))
+                page = list(rows_of(tx, self.views(tx), collection, after=after, limit=_PAGE))
             if not page:
                 return
             after = page[-1][0]

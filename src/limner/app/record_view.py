@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct, field
 
 from limner.app.app import App
-from limner.app.looking import find_record, rows_at
+from limner.app.looking import collection_key, find_record, rows_at
 from limner.app.searching import comparison_of
 from limner.domain.reads import Comparison, Condition, holds
 from limner.domain.records import ExportRow, Provenance
@@ -66,10 +66,7 @@ def rows_where(
     looked_at = 0
     while True:
         with app.store.reading() as tx:
-            key = tx.records.find_collection(collection)
-            if key is None:
-                find_record(tx, collection, "")
-                raise NotFound(f"There is no collection {collection}.")
+            key = collection_key(tx, collection)
             size = min(_CHUNK, limit - len(found)) if not conditions else _CHUNK
             keys = tx.records.page(key, after=after, limit=size)
             views = [view for view in app.views(tx) if collection in view.pipeline.collections()]

@@ -15,7 +15,8 @@ from limner.errors import UsageError
 
 if TYPE_CHECKING:
     from limner.app.auditing import Audit
-    from limner.app.looking import JobStatus, Origin, Why
+    from limner.app.origins import Origin, Why
+    from limner.app.status import JobStatus
     from limner.store.jobs import Event
 
 #: Ids of a gap that are shown; the JSON document holds all that the audit kept.
