@@ -37,6 +37,10 @@ class BusUnavailable(LimnerError):
     """The bus cannot be reached; asking again is safe, the store still knows what is owed."""
 
 
+class ArtifactsUnavailable(LimnerError):
+    """The artifacts cannot be reached; asking again is safe."""
+
+
 class ArtifactMissing(NotFound):
     """No artifact has this digest."""
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from limner.domain.failures import FailedRecord, Failure, FailureCode
 from limner.errors import (
     AddressRefused,
+    ArtifactsUnavailable,
     BusUnavailable,
     ChecksumMismatch,
     ConfigurationError,
@@ -59,6 +60,7 @@ _STATUSES: tuple[tuple[type[LimnerError], int], ...] = (
     (VersionConflict, 409),
     (ModelRefused, 409),
     (ConfigurationError, 409),
+    (ArtifactsUnavailable, 503),
     (StoreUnavailable, 503),
     (BusUnavailable, 503),
     (SearchUnavailable, 503),

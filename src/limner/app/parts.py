@@ -68,7 +68,7 @@ class Parts:
     @cached_property
     def artifacts(self) -> Artifacts:
         """The artifacts."""
-        return connect_artifacts(self.project.url(self.settings.artifacts))
+        return connect_artifacts(self.project.url(self.settings.artifacts), copies=self.project.home / "copies")
 
     @cached_property
     def registry(self) -> Registry:

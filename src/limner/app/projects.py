@@ -12,6 +12,7 @@ from limner.app.hosting import Host
 from limner.app.outbox import Outbox
 from limner.app.secrets import ServerKey
 from limner.app.tokens import check_project_name
+from limner.artifacts.connect import artifacts_of_project
 from limner.bus.connect import bus_of_project
 from limner.clock import Clock
 from limner.errors import ConfigurationError, NotFound
@@ -114,6 +115,9 @@ def project_of(root: Project, name: str) -> Project:
     own = schema_of(places["store"], name)
     if own is not None:
         places.pop("store")
+    artifacts = artifacts_of_project(places["artifacts"], name)
+    if artifacts is not None:
+        places.pop("artifacts")
     for field, place in places.items():
         if f"{HOME}/" not in place:
             raise ConfigurationError(
@@ -122,5 +126,7 @@ def project_of(root: Project, name: str) -> Project:
     moved = {field: place.replace(f"{HOME}/", f"{HOME}/projects/{name}/", 1) for field, place in places.items()}
     if own is not None:
         moved["store"] = own
+    if artifacts is not None:
+        moved["artifacts"] = artifacts
     moved["bus"] = bus_of_project(settings.bus, name)
     return Project(folder=root.folder, settings=structs.replace(settings, **moved), name=name)

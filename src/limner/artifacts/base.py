@@ -87,6 +87,11 @@ def checked(sha256: str) -> str:
     Raises:
         ArtifactMissing: it is no SHA-256 in small hexadecimal digits.
     """
-    if not _SHA256.fullmatch(sha256):
+    if not is_digest(sha256):
         raise ArtifactMissing(sha256)
     return sha256
+
+
+def is_digest(sha256: str) -> bool:
+    """Whether *sha256* can be a digest at all."""
+    return bool(_SHA256.fullmatch(sha256))

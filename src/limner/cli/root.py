@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.exceptions import Abort, Exit, TyperException
 
 from limner.cli.output import warn
-from limner.errors import BusUnavailable, LimnerError, SearchUnavailable, StoreUnavailable
+from limner.errors import ArtifactsUnavailable, BusUnavailable, LimnerError, SearchUnavailable, StoreUnavailable
 
 #: Some records failed, or an audit or a doctor found something.
 SOME_FAILED = 1
@@ -23,7 +23,7 @@ BROKEN = 70
 #: Stopped by Ctrl-C, as shells count it: 128 and the signal's number.
 INTERRUPTED = 130
 
-_UNAVAILABLE = (BusUnavailable, SearchUnavailable, StoreUnavailable)
+_UNAVAILABLE = (ArtifactsUnavailable, BusUnavailable, SearchUnavailable, StoreUnavailable)
 _WORDS = "limner.words"
 
 

@@ -18,7 +18,7 @@ from limner.clock import Clock
 from limner.domain.failures import FailedRecord, FailureCode
 from limner.domain.reads import FileRead
 from limner.domain.tasks import FileRef, LocalFile
-from limner.errors import AddressRefused, ArtifactMissing
+from limner.errors import AddressRefused, ArtifactMissing, ArtifactsUnavailable
 from limner.worker.cache import Copy, FileCache, Hold
 from limner.worker.download import download, too_large
 from limner.worker.lanes import Lanes
@@ -321,6 +321,8 @@ class Fetcher:
             raise FailedRecord(FailureCode.SOURCE_FORBIDDEN, f"{url} may not be read: {error.strerror}.") from error
         except (FileNotFoundError, ArtifactMissing) as error:
             raise FailedRecord(FailureCode.SOURCE_NOT_FOUND, f"There is no file at {url}.") from error
+        except ArtifactsUnavailable as error:
+            raise FailedRecord(FailureCode.SOURCE_UNAVAILABLE, str(error)) from error
         except OSError as error:
             raise FailedRecord(FailureCode.SOURCE_UNAVAILABLE, f"{url} cannot be read: {error.strerror}.") from error
         _check(sha256, ref=ref)

@@ -11,7 +11,7 @@ from msgspec import Struct
 from limner.artifacts.base import Artifacts
 from limner.domain.failures import Failure, FailureCode
 from limner.domain.tasks import STOPPING, Outcome, Status, Task
-from limner.errors import ArtifactMissing, ChecksumMismatch, LimnerError
+from limner.errors import ArtifactMissing, ArtifactsUnavailable, ChecksumMismatch, LimnerError
 from limner.worker.batch_size import BatchSize
 from limner.worker.calls import Load, Reply, Runner, Written
 from limner.worker.child import ChildRunner
@@ -71,7 +71,7 @@ class Slot:
             name = task.runtime.model.name if task.runtime.model else ""
             told = f"The model {name} of {task.runtime.address} is not what was added: {error}"
             report.fail_the_rest(Failure(code=FailureCode.MODEL_UNAVAILABLE, message=told))
-        except InferrerUnusable as error:
+        except (InferrerUnusable, ArtifactsUnavailable) as error:
             _log.warning("inferrer_unusable", task=task.id, stage=task.runtime.address, reason=str(error))
             # Loaded anew for the next task: what ails it may have been mended.
             self.close()
