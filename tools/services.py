@@ -108,11 +108,17 @@ class RabbitMQ(Service):
 class Broker:
     """A RabbitMQ in a folder: what was durable is there again when it is started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, certificate: Path | None = None, key: Path | None = None) -> None:
+        """With a *certificate* and its *key* it listens for encrypted connections, too."""
         self.port, epmd, distribution = free_port(), free_port(), free_port()
+        self.encrypted_port = free_port() if certificate else None
         self._folder = folder
         self._epmd_port = epmd
-        (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
+        settings = {"listeners.tcp.1": f"127.0.0.1:{self.port}"}
+        if certificate:
+            settings["listeners.ssl.1"] = f"127.0.0.1:{self.encrypted_port}"
+            settings |= {"ssl_options.certfile": f"{certificate}", "ssl_options.keyfile": f"{key}"}
+        (folder / "rabbitmq.conf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
         (folder / "plugins").write_text("[].\n")
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RABBITMQ_")},

@@ -11,7 +11,7 @@ from tests.api.served import Served, serving
 def test_health_and_readiness(served: Served) -> None:
     """The server says that it lives and that its store answers."""
     assert served.client.get("/healthz").json() == {"status": "healthy"}
-    assert served.client.get("/readyz").json() == {"status": "ready"}
+    assert served.client.get("/readyz").json() == {"status": "ready", "bus": "well"}
 
 
 def test_figures(served: Served) -> None:
@@ -29,6 +29,7 @@ def test_figures(served: Served) -> None:
         "limner_records_per_second",
         "limner_records_failed_total",
         "limner_lease_expiries_total",
+        "limner_bus_trouble",
         "limner_callback_backlog_pages",
         "limner_disk_free_bytes",
         "limner_workers",

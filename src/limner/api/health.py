@@ -26,17 +26,23 @@ async def healthz() -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """It can work: the store answers."""
+    """
+    It can work: the store answers.
 
-    def look() -> None:
+    A bus in trouble is told and does not count: jobs are taken in and answers are given all the same. What the trouble
+    is says ``limner doctor``, since this route needs no token.
+    """
+
+    def look() -> bool:
         with request.app.state.projects.root.store.reading() as tx:
             tx.journal.last()
+        return bool(request.app.state.projects.in_trouble())
 
     try:
-        await run_in_threadpool(look)
+        trouble = await run_in_threadpool(look)
     except LimnerError as error:
         return problem(503, str(error))
-    return JSONResponse({"status": "ready"})
+    return JSONResponse({"status": "ready", "bus": "trouble" if trouble else "well"})
 
 
 async def metrics(request: Request) -> Response:

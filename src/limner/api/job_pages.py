@@ -60,4 +60,4 @@ def job_of(host: Host, identity: str) -> JobProgress:
     with host.store.reading() as tx:
         job = tx.jobs.get(identity)
         view = view_of(tx, host, job)
-        return job_progress(tx, view, job, now=host.clock.now(), served_here=host.serves)
+        return job_progress(tx, view, job, now=host.clock.now(), served_here=host.serves, trouble=host.bus_trouble)

@@ -78,6 +78,9 @@ class _Families:
         self._waits = GaugeMetricFamily(
             "limner_callback_oldest_seconds", "Age of the oldest page of a callback that waits", labels=["project"]
         )
+        self._bus = GaugeMetricFamily(
+            "limner_bus_trouble", "1 where no message moves: the broker is away, or has an alarm", labels=["project"]
+        )
         self._store = GaugeMetricFamily("limner_store_bytes", "Bytes that the database takes", labels=["project"])
         self._disk = GaugeMetricFamily("limner_disk_free_bytes", "Bytes that are free on the disk", labels=["project"])
 
@@ -102,6 +105,7 @@ class _Families:
         backlog = tx.deliveries.backlog()
         self._callbacks.add_metric([project], backlog.pages)
         self._waits.add_metric([project], now - backlog.oldest if backlog.oldest else 0)
+        self._bus.add_metric([project], 1 if host.bus_trouble else 0)
         self._store.add_metric([project], tx.size)
         self._disk.add_metric([project], shutil.disk_usage(host.app.project.folder).free)
 

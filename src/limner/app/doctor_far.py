@@ -23,6 +23,19 @@ class _Any(Struct):
     """An answer whose fields do not matter."""
 
 
+class _Limited(Struct):
+    """One implementation, as far as it matters how long a task of it may take."""
+
+    address: str
+    time_limit_s: float
+
+
+class _Wanted(Struct):
+    """What a server's pipelines want served."""
+
+    implementations: list[_Limited]
+
+
 def examine_ways(url: str, *, token: str) -> list[Finding]:
     """What is found on the way to the server, or the broker, at *url*; one way that works is enough."""
     try:
@@ -112,24 +125,54 @@ def _broker(host: str, ports: list[int], *, needed: bool) -> Iterator[Finding]:
 
 
 def _by_letter(url: str, *, token: str) -> Iterator[Finding]:
-    """Whether the broker takes messages in, and a server answers behind it."""
+    """Whether the broker takes messages in from this user, a server answers behind it, and its limits fit."""
     try:
-        bus = connect_bus(url, password=token or None)
+        bus = connect_bus(url, password=token or None, far=True)
+    except LimnerError as error:
+        yield _finding("address", State.WRONG, str(error), "Write amqps://user@host/vhost")
+        return
+    try:
         trouble = bus.trouble()
-        bus.close()
         if trouble:
-            yield _finding("broker", State.WRONG, trouble, "Ask whoever runs it; it accepts no work as it is")
+            remedy = next((what for word, what in _TROUBLES.items() if word in trouble), _NO_WORK)
+            yield _finding("broker", State.WRONG, trouble, remedy)
             return
         yield _finding("broker", State.SOUND, "It takes messages in")
-        client = connect_server(url, token=token or None, worker="doctor")
-        try:
-            client.tell("work/implementations", {}, type=_Any, patience=_PATIENCE)
-        finally:
-            client.close()
+        yield from _answered(url, token=token, hold=bus.hold_limit)
+    finally:
+        bus.close()
+
+
+_NO_WORK = "Ask whoever runs it; it accepts no work as it is"
+#: What helps, by a word of what is wrong.
+_TROUBLES = {
+    "user and the password": "Name the password: LIMNER_TOKEN, or --token-file FILE; is the user the right one?",
+    "has an alarm": "Free memory or disk on the broker's machine; what waits goes on by itself then",
+    "refuses": "The user lacks a right, or the server never ran: see Rights in docs/rabbitmq.md",
+    "has no queue": "Does `limner serve` run with this broker as its `bus`? It makes the queues",
+    "certificate": "Name the authority of its certificate in the file that SSL_CERT_FILE names",
+}
+
+
+def _answered(url: str, *, token: str, hold: timedelta | None) -> Iterator[Finding]:
+    """Whether a server answers by the broker, and whether its stages' limits fit the broker's."""
+    client = connect_server(url, token=token or None, worker="doctor")
+    try:
+        found = client.tell("work/implementations", {}, type=_Wanted, patience=_PATIENCE)
     except LimnerError as error:
         yield _finding("server", State.WRONG, str(error), "Does `limner serve` run with this broker as its `bus`?")
-    else:
-        yield _finding("server", State.SOUND, "A server answers by the broker")
+        return
+    finally:
+        client.close()
+    yield _finding("server", State.SOUND, "A server answers by the broker")
+    for one in found.implementations:
+        if hold is not None and one.time_limit_s >= hold.total_seconds():
+            told = (
+                f"One call of {one.address} may take {one.time_limit_s:g} s, and the broker takes a task away that is "
+                f"held for {hold.total_seconds():g} s (consumer_timeout)"
+            )
+            remedy = "Have it raised there, and say so in the address (?consumer_timeout=SECONDS), or lower the timeout"
+            yield _finding("broker", State.WRONG, told, remedy)
 
 
 def _port(part: str, host: str, port: int) -> Finding:

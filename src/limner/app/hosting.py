@@ -10,6 +10,7 @@ from datetime import timedelta
 import structlog
 
 from limner.app.app import App
+from limner.app.bus_watch import BusWatch
 from limner.app.committing import Committing
 from limner.app.described import Known, Way, with_offers
 from limner.app.intaking import Intaking
@@ -64,6 +65,7 @@ class Host:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._stack = ExitStack()
+        self._watch: BusWatch | None = None
         #: What infers in this process, once it leads.
         self._worker: Worker | None = None
         #: Names of the forms that callbacks can have here.
@@ -75,6 +77,11 @@ class Host:
     def leading(self) -> bool:
         """Whether this process runs the engine now."""
         return self._leading
+
+    @property
+    def bus_trouble(self) -> str | None:
+        """What kept messages from moving when it was last looked, as a sentence."""
+        return self._watch.trouble if self._watch else None
 
     @property
     def store(self) -> Store:
@@ -121,8 +128,11 @@ class Host:
         if not self._leading:
             self.serving.look()
         self._begin("followers", self._follow)
-        if self.leads and self.app.bus.shared:
-            self._begin("mail", Mail(self, stopping=self._stopping).run)
+        if self.app.bus.shared:
+            self._watch = BusWatch(self.app.bus, project=self.name, stopping=self._stopping)
+            self._begin("bus", self._watch.run)
+            if self.leads:
+                self._begin("mail", Mail(self, stopping=self._stopping).run)
 
     def _take_over(self) -> None:
         """Become the process that runs the engine: what an earlier one left is gone on with."""

@@ -68,9 +68,20 @@ class JobProgress(Struct, frozen=True, kw_only=True):
 
 
 def job_progress(
-    tx: Transaction, view: View, job: Job, *, now: float, served_here: Callable[[str], bool]
+    tx: Transaction,
+    view: View,
+    job: Job,
+    *,
+    now: float,
+    served_here: Callable[[str], bool],
+    trouble: str | None = None,
 ) -> JobProgress:
-    """Where *job* stands, stage by stage; *served_here* says of an address whether this process has a worker for it."""
+    """
+    Where *job* stands, stage by stage.
+
+    *served_here* says of an address whether this process has a worker for it; *trouble* is what keeps messages from
+    moving, if anything does.
+    """
     counts = tx.ledger.counts(job.id)
     tallies = tx.progress.by_node(job=job.id, since=now - WINDOW)
     serving = tx.workers.serving(now=now)
@@ -96,7 +107,9 @@ def job_progress(
         expires=job.expires,
         choices=job.choices,
         detail={name: value for name, value in job.detail.items() if name not in OWN_NOTES},
-        waiting_reason=None if job.state.ended else _waiting(tx, view, job, stages=stages, counts=counts, now=now),
+        waiting_reason=None
+        if job.state.ended
+        else _waiting(tx, view, job, stages=stages, counts=counts, now=now, trouble=trouble),
         stages=stages,
     )
 
@@ -129,11 +142,21 @@ def _stage(
 
 
 def _waiting(
-    tx: Transaction, view: View, job: Job, *, stages: Sequence[StageProgress], counts: Counts, now: float
+    tx: Transaction,
+    view: View,
+    job: Job,
+    *,
+    stages: Sequence[StageProgress],
+    counts: Counts,
+    now: float,
+    trouble: str | None,
 ) -> str | None:
     """Why nothing of a job goes on, as far as that can be told."""
     if not counts.open:
         return None if job.sealed else "its records are still being taken in"
+    if trouble:
+        # Heartbeats go the same way, so that workers would look as if they were gone.
+        return f"no message moves: {trouble}"
     waiting = [stage for stage in stages if stage.open]
     for stage in waiting:
         if not stage.workers_live:

@@ -67,6 +67,12 @@ class Projects:
                 self._hosts[name] = self._opened(name)
             return self._hosts[name]
 
+    def in_trouble(self) -> list[str]:
+        """The projects at work whose messages do not move at the moment."""
+        with self._lock:
+            hosts = list(self._hosts.values())
+        return [host.name for host in hosts if host.bus_trouble]
+
     def owner(self, job: str) -> str | None:
         """The project that has a job; None where none has."""
         for name in self.names():

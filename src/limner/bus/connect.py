@@ -8,12 +8,13 @@ from limner.errors import ConfigurationError, MissingExtra
 from limner.server_client import Server, ServerClient, token_from, worker_name
 
 
-def connect_bus(url: str, *, password: str | None = None) -> Bus:
+def connect_bus(url: str, *, password: str | None = None, far: bool = False) -> Bus:
     """
     The bus behind *url*: ``memory:``, ``amqp:`` and ``amqps:``, or ``https:`` and ``http:`` for a far worker.
 
-    *password* is that of a broker's URL which names a user alone. A far worker's token is ``LIMNER_TOKEN``, or stands
-    in the file that ``LIMNER_TOKEN_FILE`` names.
+    *password* is that of a broker's URL which names a user alone; *far*: as a worker uses it, whose user may write
+    letters and answers and make no queues. A far worker's token is ``LIMNER_TOKEN``, or stands in the file that
+    ``LIMNER_TOKEN_FILE`` names.
 
     Raises:
         ConfigurationError: no backend speaks this URL.
@@ -28,7 +29,7 @@ def connect_bus(url: str, *, password: str | None = None) -> Bus:
 
         return HttpBus(ServerClient(url, token=token_from(None)), worker=worker_name())
     if scheme in ("amqp", "amqps"):
-        return _rabbitmq(url, password=password)[0]
+        return _rabbitmq(url, password=password, far=far)[0]
     raise ConfigurationError(
         f"No bus speaks {scheme}: (setting `bus`); known are: memory:, amqp:, amqps:, https:, http:"
     )

@@ -55,6 +55,8 @@ class Chunk(Struct, frozen=True, kw_only=True):
 CHUNK = 1_000_000
 
 encode = msgspec.msgpack.encode
+#: A letter that says nothing and wants no answer: whether it is taken in is what its writer wants to know.
+PROBE = encode(Letter(id="probe", worker="", reply="", path="probe"))
 letter_of = msgspec.msgpack.Decoder(Letter).decode
 reply_of = msgspec.msgpack.Decoder(Reply).decode
 chunk_of = msgspec.msgpack.Decoder(Chunk).decode

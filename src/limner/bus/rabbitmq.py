@@ -1,7 +1,7 @@
 """Bus over RabbitMQ: durable quorum queues, confirmed publishes, and messages that are held until acknowledged."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from datetime import timedelta
 from typing import TypeVar
 
@@ -90,11 +90,10 @@ class RabbitBus(Bus):
         gone: list[Future[None]] = [Future(), Future()]
         self._loop.do(lambda: self._takes.close(lambda: _set(gone[0])))
         self._loop.do(lambda: self._sends.link.close(lambda: _set(gone[1])))
-        for one in gone:
-            try:
-                one.result(_PROBE)
-            except TimeoutError:
-                break
+        if not _within(gone, _PROBE):
+            self._loop.do(self._takes.link.abandon)
+            self._loop.do(self._sends.link.abandon)
+            _within(gone, _PROBE)
         self._loop.stop()
 
     def _ask(self, call: "Callable[[Future[_T]], None]", *, within: float) -> _T:
@@ -120,6 +119,11 @@ class RabbitBus(Bus):
         finally:
             # Whatever ended the wait, Ctrl-C included: what comes later goes back.
             done.cancel()
+
+
+def _within(gone: "Sequence[Future[None]]", seconds: float) -> bool:
+    """Whether all of *gone* are so within a time."""
+    return not wait(gone, seconds).not_done
 
 
 def _set(done: "Future[None]") -> None:

@@ -113,10 +113,19 @@ class Link:
     def close(self, done: Callable[[], None]) -> None:
         """Hang up, and call *done* once that is so."""
         self._closing = done
-        if self._connection is not None and not (self._connection.is_closed or self._connection.is_closing):
-            self._connection.close()
-        else:
+        if self._connection is None or self._connection.is_closed:
             done()
+        elif self.blocked:
+            # A broker with an alarm reads nothing from this connection, a goodbye neither.
+            self.abandon()
+        elif not self._connection.is_closing:
+            self._connection.close()
+
+    def abandon(self) -> None:
+        """Hang up without a goodbye, which would not be answered."""
+        if self._connection is not None and not self._connection.is_closed:
+            # pika has no public way to let go of a connection whose other end is silent.
+            self._connection._terminate_stream(ConnectionAbortedError("the broker is silent"))
 
     def _on_open(self, connection: pika.SelectConnection) -> None:
         self._since = monotonic()

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pika
 
+from limner.bus.letters import PROBE, WORKERS
 from limner.bus.rabbitmq_link import Link, Loop
 from limner.bus.rabbitmq_place import Place
 from limner.bus.rabbitmq_queues import declare
@@ -81,8 +82,12 @@ class Sends:
             self._publish(self._channel, batch)
 
     def probe(self, done: "Future[None]") -> None:
-        """Send something to nowhere: it is confirmed where the broker takes messages in."""
-        self.send(Batch(_NOWHERE, [b""], done))
+        """
+        Send something of no consequence: it is confirmed where the broker takes messages in.
+
+        Whoever makes the queues sends it to nowhere; a far worker may write letters and answers alone, so it does that.
+        """
+        self.send(Batch(_NOWHERE, [b""], done) if self._declares else Batch(WORKERS, [PROBE], done))
 
     def _publish(self, channel: pika.channel.Channel, batch: Batch) -> None:
         key = _NOWHERE if batch.topic == _NOWHERE else self._place.queue(batch.topic)

@@ -83,9 +83,9 @@ def status_in(tx: Transaction, host: Host, view: View, job: Job, *, failures: Fa
 def _progress(tx: Transaction, host: Host, view: View, job: Job) -> JobProgress:
     """How far *job* is in the steps that were asked for; those that came with them count where only they are open."""
     asked = structs.replace(view, nodes=tuple(node for node in view.nodes if node.stage.name not in INTERNAL))
-    found = job_progress(tx, asked, job, now=host.clock.now(), served_here=host.serves)
+    found = job_progress(tx, asked, job, now=host.clock.now(), served_here=host.serves, trouble=host.bus_trouble)
     if found.waiting_reason is None and found.counts.open and not any(stage.open for stage in found.stages):
-        whole = job_progress(tx, view, job, now=host.clock.now(), served_here=host.serves)
+        whole = job_progress(tx, view, job, now=host.clock.now(), served_here=host.serves, trouble=host.bus_trouble)
         return structs.replace(found, waiting_reason=whole.waiting_reason)
     return found
 
