@@ -73,7 +73,7 @@ def test_a50_pictures_in_a_storm(tmp_path: Path, note: Callable[[str, object], N
 
         found = inferred(storm, pictures, acts)
 
-    assert {place.stage for place in calm} == {"detect", "crop", "classify", "features", "track"}
+    assert {place.stage for place in calm} == {"header", "detect", "crop", "classify", "features", "frame", "track"}
     assert found == calm
     note("results", len(calm))
     note("seconds to the first new result", storm.waits)
