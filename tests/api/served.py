@@ -16,7 +16,7 @@ from limner.app.projects import Projects
 from limner.app.tokens import Tokens
 from limner.clock import Clock
 from limner.settings import load_project
-from tests.api.waiting import until
+from tests.waiting import until
 
 INFERRERS = """
 from pathlib import Path

@@ -10,7 +10,7 @@ from limner.api.auth import Rates
 from limner.api.problems import Refused
 from limner.app.tokens import Tokens
 from tests.api.served import Served, serving
-from tests.api.waiting import until
+from tests.waiting import until
 
 
 def test_no_token_needed_before_there_is_one(served: Served) -> None:
@@ -25,7 +25,7 @@ def test_scopes(project: Path) -> None:
         read, submit, admin = served.token("read"), served.token("submit"), served.token("admin")
         raw = {"authorization": read["authorization"].removeprefix("Bearer ")}
         body = {"pipeline": "words", "records": [{"id": "a", "text": "a"}]}
-        until(lambda: served.client.get("/api/v1/jobs").status_code == 401, seconds=5)
+        until(lambda: served.client.get("/api/v1/jobs").status_code == 401)
 
         # when
         statuses = {
@@ -117,7 +117,7 @@ def test_revoked_token(project: Path) -> None:
         Tokens(root.store, root.clock).revoke(made.id)
 
         # then
-        until(lambda: served.client.get("/api/v1/jobs", headers=headers).status_code == 401, seconds=5)
+        until(lambda: served.client.get("/api/v1/jobs", headers=headers).status_code == 401)
 
 
 def test_no_token_and_no_query_in_the_log(project: Path) -> None:
@@ -160,7 +160,7 @@ def test_anonymous_inference(project: Path) -> None:
     with serving(project, anonymous_infer=True) as served:
         # given
         served.token("read")
-        until(lambda: served.client.get("/api/v1/jobs").status_code == 401, seconds=5)
+        until(lambda: served.client.get("/api/v1/jobs").status_code == 401)
         body = {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["a"]}]}
 
         # when

@@ -8,7 +8,7 @@ import pytest
 
 from limner.testing.picture_server import PictureServer
 from tests.api.served import Served, serving
-from tests.api.waiting import until
+from tests.waiting import until
 
 
 def job_of(served: Served, **body: object) -> httpx.Response:
@@ -288,7 +288,7 @@ def test_why_it_waits(project: Path) -> None:
         made = job_of(served, pipeline="words", records=words("one")).json()
 
         # then
-        until(lambda: served.client.get(made["href"]).json()["waiting_reason"] is not None, seconds=10)
+        until(lambda: served.client.get(made["href"]).json()["waiting_reason"] is not None)
         reason = served.client.get(made["href"]).json()["waiting_reason"]
         assert reason == "no live worker for shout/default (never seen)"
 

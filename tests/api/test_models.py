@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.served import Served, serving
-from tests.api.waiting import until
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_files_of_public_models_only(stocked: Served) -> None:
     registry = stocked.projects.root.registry
     registry.publish("weights@2")
     read = stocked.token("read")
-    until(lambda: stocked.client.get("/api/v1/jobs").status_code == 401, seconds=5)
+    until(lambda: stocked.client.get("/api/v1/jobs").status_code == 401)
 
     # when
     public = stocked.client.get("/api/v1/models/weights/versions/2/file")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.served import Served, serving, write_project
-from tests.api.waiting import until
+from tests.waiting import until
 
 FILES = {"zeros": bytes(64), "ones": bytes([1]) * 64, "both": bytes([0, 1]) * 32, "threes": bytes([3]) * 64}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.api.waiting import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,6 @@
 """Projects at work in this process whose tasks are done by hand, so that a test says what happens and when."""
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,6 +19,7 @@ from limner.domain.tasks import Answer, Outcome, Status, Task, decode_task
 from limner.domain.values import Value, decode, encode, value_digest
 from limner.engine.receipts import Receipt
 from limner.settings import load_project
+from tests.waiting import until
 
 #: One stage that only outside workers hold, so that nothing is inferred but what a test answers.
 PIPELINE = """
@@ -31,17 +31,6 @@ pipeline = Pipeline("numbers", collection="things", standing=False, stages=[
 ])
 """
 TOPIC = "numbers.double/theirs"
-#: Nothing that a test waits for takes longer.
-LONG = timedelta(seconds=60)
-
-
-def until(true: Callable[[], object], *, within: timedelta = LONG) -> None:
-    """Wait for what another thread or process does; fail where it does not."""
-    ends = time.monotonic() + within.total_seconds()
-    while not true():
-        assert time.monotonic() < ends, "what was waited for did not happen"
-        # The pace of polling, nothing more.
-        time.sleep(0.005)
 
 
 @contextmanager

@@ -29,9 +29,9 @@ from tests.app.hosts import (
     job_of,
     taken,
     things,
-    until,
     values_of,
 )
+from tests.waiting import until
 
 BAD = Failure(code=FailureCode.MODEL_ERROR, message="It cannot be doubled.")
 GONE = Failure(code=FailureCode.SOURCE_NOT_FOUND, message="It is gone.")

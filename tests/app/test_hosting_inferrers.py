@@ -12,8 +12,9 @@ from limner.domain.jobs import Job
 from limner.domain.records import RecordIn
 from limner.domain.values import Value
 from limner.errors import NotFound, UsageError
-from tests.app.hosts import at_work, counts_of, ended, job_of, until
+from tests.app.hosts import at_work, counts_of, ended, job_of
 from tests.pace import allowed
+from tests.waiting import until
 
 PIPELINE = """
 from limner import Index, Number, Pipeline, Stage, Text

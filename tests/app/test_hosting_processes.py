@@ -1,7 +1,6 @@
 """Servers as real processes: killed in the middle of taking in; met by a second one, and by a command beside them."""
 
 import random
-import socket
 import subprocess
 from pathlib import Path
 
@@ -11,19 +10,14 @@ import pytest
 from limner.app.preparing import PAGE
 from limner.testing.picture_server import PictureServer
 from tests.app.hosts import PIPELINE, Hands, at_work, counts_of, ended, job_of, sealed
-from tests.faults.project import DEADLINE, Project, numbers, tiny, until
+from tests.faults.project import DEADLINE, Project, numbers, tiny
+from tests.waiting import until
+from tools.services import free_port
 
 pytestmark = pytest.mark.slow
 ROWS = 9 * PAGE
 #: One row in so many is none.
 WRONG = 997
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def serving(project: Project, *options: str) -> tuple["subprocess.Popen[str]", str]:

@@ -19,7 +19,8 @@ from limner.domain.jobs import Job, JobState
 from limner.domain.records import RecordIn, SetAside
 from limner.errors import UsageError
 from limner.testing.picture_server import PictureServer, Reply
-from tests.app.hosts import Hands, ask, at_work, counts_of, ended, events_of, job_of, sealed, things, until, values_of
+from tests.app.hosts import Hands, ask, at_work, counts_of, ended, events_of, job_of, sealed, things, values_of
+from tests.waiting import until
 
 ALLOWED = 'allow_hosts = ["127.0.0.1"]\n'
 #: A manifest of several pages.

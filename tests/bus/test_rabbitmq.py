@@ -14,7 +14,7 @@ from limner.bus.connect import connect_bus
 from limner.bus.rabbitmq_place import place_of
 from limner.errors import BusUnavailable, ConfigurationError
 from limner.testing.bus_contract import BusContract, bodies, take_all
-from tests.far.rig import until
+from tests.waiting import until
 from tools.services import Broker, free_port
 
 

@@ -5,13 +5,12 @@ import pty
 import signal
 import sys
 import threading
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.cli.cases import ended, limner, process, write_project
-from tests.worker.cases import wait_until
+from tests.waiting import until
 
 
 def test_stopped_run_goes_on_with_the_same_command(tmp_path: Path) -> None:
@@ -20,7 +19,7 @@ def test_stopped_run_goes_on_with_the_same_command(tmp_path: Path) -> None:
     project = write_project(tmp_path, words=[f"word{n}" for n in range(12)])
     running = process("run", "words", "words.jsonl", "--json", folder=project)
     calls = project / "calls"
-    wait_until(lambda: calls.exists() and len(calls.read_text().split()) >= 4, within=timedelta(seconds=30))
+    until(lambda: calls.exists() and len(calls.read_text().split()) >= 4)
     (project / "hold").touch()
 
     # when
@@ -45,7 +44,7 @@ def test_job_of_another_process_is_cancelled(project: Path) -> None:
     # given
     (project / "hold").touch()
     running = process("run", "words", "words.jsonl", "--json", folder=project)
-    wait_until((project / "calls").exists, within=timedelta(seconds=30))
+    until((project / "calls").exists)
     job = limner("jobs", "--json", project=project).document()["jobs"][0]["id"]
 
     # when

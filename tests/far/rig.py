@@ -1,9 +1,7 @@
 """A real server with real projects on a free port, whose work only far workers do."""
 
-import socket
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -22,9 +20,8 @@ from limner.domain.records import RecordIn
 from limner.domain.values import Value, decode
 from limner.server_client import ServerClient
 from limner.settings import load_project
-
-#: Nothing that a test waits for takes longer.
-LONG = timedelta(seconds=30)
+from tests.waiting import LONG, until
+from tools.services import free_port
 
 PIPELINE = """
 from datetime import timedelta
@@ -43,22 +40,6 @@ class Double:
     def infer(self, number: list[int]) -> list[dict]:
         return [{"value": 2 * one} for one in number]
 """
-
-
-def until(true: Callable[[], object], *, within: timedelta = LONG) -> None:
-    """Wait for what another thread or process does; fail where it does not."""
-    ends = time.monotonic() + within.total_seconds()
-    while not true():
-        assert time.monotonic() < ends, "what was waited for did not happen"
-        # The pace of polling, nothing more.
-        time.sleep(0.01)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Server:

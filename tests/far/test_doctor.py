@@ -8,7 +8,8 @@ from limner.app.doctor import Finding, State
 from limner.app.doctor_far import examine_ways
 from limner.app.tokens import Tokens
 from tests.far.proxy import Proxy
-from tests.far.rig import Server, free_port
+from tests.far.rig import Server
+from tools.services import free_port
 
 
 def by_part(findings: list[Finding]) -> dict[str, Finding]:

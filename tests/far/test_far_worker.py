@@ -17,9 +17,10 @@ import pytest
 from limner.app.tokens import Tokens
 from limner.domain.jobs import Job
 from limner.domain.workers import LIVE_FOR
-from tests.far.rig import PIPELINE, Server, until
+from tests.far.rig import PIPELINE, Server
 from tests.far.workers import INFERRERS, WorkerProcess
 from tests.pace import allowed
+from tests.waiting import until
 
 SETTINGS = "lease = 2.0\nin_flight = 64\n"
 #: One record a batch, and a time limit of a second.

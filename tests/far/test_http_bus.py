@@ -35,8 +35,9 @@ from limner.domain.values import decode, encode
 from limner.domain.workers import Told
 from limner.errors import BusUnavailable, UsageError
 from tests.far.consumer import Consumer
-from tests.far.rig import INFERRERS, LONG, PIPELINE, Server, until
+from tests.far.rig import INFERRERS, PIPELINE, Server
 from tests.pace import allowed
+from tests.waiting import LONG, until
 
 TOPIC = "far.double/default"
 #: One record a task; a value may be anything.

@@ -12,8 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.far.rig import LONG, PIPELINE, free_port, until
+from tests.far.rig import PIPELINE
 from tests.far.workers import INFERRERS, WorkerProcess
+from tests.waiting import LONG, until
+from tools.services import free_port
 
 RECORDS = 300
 KILLS = 3

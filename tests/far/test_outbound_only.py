@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from limner.testing.picture_server import PictureServer
 from tests.far.proxy import Proxy
-from tests.far.rig import Server, until
+from tests.far.rig import Server
 from tests.far.workers import WorkerProcess
+from tests.waiting import until
 
 PIPELINE = """
 from limner import Artifact, Number, Pipeline, Stage, file

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from limner.app.tokens import Tokens
-from tests.far.rig import Server, until
+from tests.far.rig import Server
 from tests.far.workers import INFERRERS
+from tests.waiting import until
 
 #: What stands in for SLURM's commands on the path of a job: srun runs what it is given, squeue tells the time left.
 SRUN = '#!/bin/sh\nwhile [ "${1#--}" != "$1" ]; do shift; done\nexec "$@"\n'

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.far.rig import LONG, until
+from tests.waiting import LONG, until
 
 #: Does what the file ``pace`` says to each record, and logs it; what a record asks for happens to it.
 INFERRERS = """

@@ -6,9 +6,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -228,15 +227,3 @@ def lives(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def until(true: Callable[[], bool], *, during: "subprocess.Popen[str] | None" = None, within: float = DEADLINE) -> bool:
-    """Poll until *true*, or until the process *during* which it is expected has ended; what it was at last."""
-    ends = time.monotonic() + within
-    while not true():
-        if during is not None and during.poll() is not None:
-            return true()
-        assert time.monotonic() < ends, "what was waited for did not happen"
-        # The pace of polling, nothing more.
-        time.sleep(0.005)
-    return True

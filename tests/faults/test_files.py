@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.project import Project, until
+from tests.faults.project import Project
+from tests.waiting import until
 
 PIPELINE = """
 from limner import Artifact, Pipeline, Stage, file

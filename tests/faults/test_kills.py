@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.project import DEADLINE, numbers, tiny, until
+from tests.faults.project import DEADLINE, numbers, tiny
+from tests.waiting import until
 
 RECORDS = 5_000
 KILLS = 20

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from limner.app.lock import lives, name_of
-from tests.faults.project import numbers, tiny, until
+from tests.faults.project import numbers, tiny
+from tests.waiting import until
 
 
 def test_the_own_process_lives() -> None:

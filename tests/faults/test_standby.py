@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.store.databases import schema_url
+from tests.waiting import until
 from tools.services import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -57,7 +58,7 @@ def serving(folder: Path, store: str) -> Iterator[tuple[subprocess.Popen[bytes],
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-                _until(lambda: _ready(client), within=60)
+                until(lambda: _ready(client))
                 yield process, client
         finally:
             process.kill()
@@ -69,16 +70,6 @@ def _ready(client: httpx.Client) -> bool:
         return client.get("/readyz").is_success
     except httpx.TransportError:
         return False
-
-
-def _until(true: Callable[[], object], *, within: float) -> float:
-    """Seconds until something is so."""
-    begun = time.monotonic()
-    while not true():
-        assert time.monotonic() - begun < within, "what was waited for did not happen"
-        # The pace of polling, nothing more.
-        time.sleep(0.05)
-    return time.monotonic() - begun
 
 
 def _done(client: httpx.Client, job: str) -> int:
@@ -103,11 +94,13 @@ def test_another_server_goes_on_where_the_leader_is_killed(
     ):
         asked = first.post("/api/v1/jobs", json={"pipeline": "slow", "records": records})
         job = asked.raise_for_status().json()["id"]
-        _until(lambda: _done(second, job) >= 40, within=60)
+        until(lambda: _done(second, job) >= 40)
         os.kill(leader.pid, signal.SIGKILL)
         before = _done(second, job)
-        waited = _until(lambda: _done(second, job) > before + 5, within=60)
-        _until(lambda: _done(second, job) == len(records), within=60)
+        killed = time.monotonic()
+        until(lambda: _done(second, job) > before + 5)
+        waited = time.monotonic() - killed
+        until(lambda: _done(second, job) == len(records))
         found = second.get(f"/api/v1/jobs/{job}").json()
 
     assert found["state"] == "done"

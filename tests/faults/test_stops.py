@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.project import DEADLINE, Project, numbers, tiny, until
+from tests.faults.project import DEADLINE, Project, numbers, tiny
+from tests.waiting import until
 
 RECORDS = 400
 

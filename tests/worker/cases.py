@@ -1,8 +1,7 @@
 """Inferrers of every temper, as a user's project would hold them, and what calls them."""
 
 import hashlib
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -185,14 +184,6 @@ class Drawing:
             drawn.append({"drawing": path})
         return drawn
 '''
-
-
-def wait_until(condition: Callable[[], object], *, within: timedelta = timedelta(seconds=10)) -> None:
-    """Wait for what another thread or process does; fail where it does not."""
-    ends = time.monotonic() + within.total_seconds()
-    while not condition():
-        assert time.monotonic() < ends, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def lines(path: Path) -> list[str]:

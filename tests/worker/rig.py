@@ -28,9 +28,8 @@ from limner.testing.picture_server import PictureServer
 from limner.worker.cache import FileCache
 from limner.worker.fetch import Fetcher
 from limner.worker.worker import Worker
+from tests.waiting import LONG
 from tests.worker.cases import runtime, task, write_project
-
-LONG = timedelta(seconds=30)
 
 
 class Rig:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from limner.testing.picture_server import PictureServer
 from limner.worker.cache import Hold
 from limner.worker.fetch import Fetcher
 from limner.worker.room import Room, Space
-from tests.worker.cases import runtime, task, wait_until
+from tests.waiting import until
+from tests.worker.cases import runtime, task
 from tests.worker.rig import Rig
 
 SIZE = 10_000
@@ -50,18 +50,18 @@ def test_a_further_task_waits_for_room(make: Callable[..., Fetcher], server: Pic
         futures += begin(fetcher, server, range(number, number + 1), hold=part)
 
     # when the files are here for which there is room, then no other was asked for
-    wait_until(lambda: done(futures) == 5)
+    until(lambda: done(futures) == 5)
     assert server.total() == 5
     assert fetcher.room.used == 5 * SIZE
 
     # when the first task is done, then three more come, in order
     first.close()
-    wait_until(lambda: done(futures) == 8)
+    until(lambda: done(futures) == 8)
     assert [future.done() for future in futures] == [True] * 8 + [False] * 5
 
     # when the second is given up, then nothing is held and nothing more is asked for
     second.close()
-    wait_until(lambda: done(futures) == 13)
+    until(lambda: done(futures) == 13)
     assert server.total() == 8
     assert fetcher.room.used == 0
     assert fetcher.room.highest <= 5 * SIZE
@@ -168,7 +168,7 @@ def test_tasks_larger_than_the_room_are_done(tmp_path: Path, limit: int) -> None
         found = [o for message in rig.heard if isinstance(message, Answer) for o in message.outcomes]
         assert [outcome.status for outcome in found] == [Status.DONE] * 160
         assert rig.server.total() == 160
-        wait_until(lambda: rig.fetcher.room.used == 0, within=timedelta(seconds=2))
+        until(lambda: rig.fetcher.room.used == 0)
         # What is waited for while nobody works may come on top: a batch of four of each topic at most.
         assert rig.fetcher.room.highest <= limit + 8 * SIZE
     finally:

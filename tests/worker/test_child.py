@@ -21,7 +21,8 @@ from limner.worker.child import ChildRunner
 from limner.worker.inline import InlineRunner
 from limner.worker.own_folder import SCRATCH, remove_the_dead
 from tests.pace import allowed
-from tests.worker.cases import column, load, wait_until, write_project
+from tests.waiting import until
+from tests.worker.cases import column, load, write_project
 
 SECOND = timedelta(seconds=1)
 
@@ -170,7 +171,7 @@ def test_a_child_that_dies_between_calls_is_replaced(child: Callable[..., ChildR
     pid = runner.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: _ended(pid))
+    until(lambda: _ended(pid))
 
     assert values(call(runner, 1)) == [2]
     assert runner.starts == 2
@@ -286,7 +287,7 @@ def test_a_child_does_not_outlive_its_worker(project: Path, repository: Path, tm
         parent.kill()
         parent.wait()
 
-    wait_until(lambda: _ended(pid))
+    until(lambda: _ended(pid))
     remove_the_dead(tmp_path, prefix=SCRATCH)
     assert scratches(tmp_path) == []
 

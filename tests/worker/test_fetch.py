@@ -13,7 +13,7 @@ from limner.domain.reads import FileRead
 from limner.domain.tasks import FileRef, LocalFile
 from limner.testing.picture_server import PictureServer, Reply
 from limner.worker.fetch import Fetcher
-from tests.worker.cases import wait_until
+from tests.waiting import until
 from tests.worker.fetching import PICTURE, failure, files_in, sha256
 
 
@@ -77,7 +77,7 @@ def test_a_new_revision_asks_whether_the_bytes_changed(make: Callable[..., Fetch
 
     first, same = at("1"), at("2")
     # The server counts an answer when it has sent it.
-    wait_until(lambda: server.not_modified["1.jpg"] == 1)
+    until(lambda: server.not_modified["1.jpg"] == 1)
     assert (server.requests["1.jpg"], fetcher.downloads) == (2, 1)
     assert first.sha256 == same.sha256
     at("1")

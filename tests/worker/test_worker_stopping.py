@@ -16,8 +16,9 @@ from limner.domain.tasks import (
 )
 from limner.errors import BusUnavailable
 from tests.pace import allowed
-from tests.worker.cases import lines, runtime, task, wait_until
-from tests.worker.rig import LONG, Rig, pictures, values
+from tests.waiting import LONG, until
+from tests.worker.cases import lines, runtime, task
+from tests.worker.rig import Rig, pictures, values
 
 
 class FlakyBus(MemoryBus):
@@ -51,7 +52,7 @@ def test_a_stopping_worker_finishes_the_batch_in_hand_and_gives_back_the_rest(ri
     first, second = task(stage, range(40), number=1), task(stage, range(4), number=2)
     worker = rig.worker(stage.address)
     rig.send(first, second)
-    wait_until(lambda: len(lines(rig.project / "pids.txt")) >= 3)
+    until(lambda: len(lines(rig.project / "pids.txt")) >= 3)
 
     began = time.monotonic()
     worker.stop(timedelta(seconds=10))
@@ -73,7 +74,7 @@ def test_a_batch_that_outlasts_the_grace_is_ended_and_given_back(rig: Rig) -> No
     one = task(runtime("moody", timeout=LONG), [1, -2])
     worker = rig.worker(one.runtime.address)
     rig.send(one)
-    wait_until((rig.project / "calls.txt").exists)
+    until((rig.project / "calls.txt").exists)
 
     began = time.monotonic()
     worker.stop(timedelta(seconds=0.2))
@@ -90,7 +91,7 @@ def test_a_stop_does_not_wait_for_slow_downloads(rig: Rig) -> None:
     one = pictures(rig, [f"{number}.jpg" for number in range(30)])
     worker = rig.worker(one.runtime.address)
     rig.send(one)
-    wait_until(rig.server.total)
+    until(rig.server.total)
 
     began = time.monotonic()
     worker.stop(timedelta(seconds=10))
@@ -107,7 +108,7 @@ def test_a_child_that_is_killed_from_outside_costs_no_record(rig: Rig) -> None:
     rig.done(task(stage, [1], number=1))
     one = task(stage, range(8), number=2)
     rig.send(one)
-    wait_until(lambda: len(lines(rig.project / "pids.txt")) == 2)
+    until(lambda: len(lines(rig.project / "pids.txt")) == 2)
 
     os.kill(int(lines(rig.project / "pids.txt")[-1]), signal.SIGKILL)
 
@@ -147,7 +148,7 @@ def test_a_stop_does_not_wait_for_a_bus_that_is_gone(tmp_path: Path) -> None:
     worker = rig.worker(one.runtime.address)
     bus.failing["publish"] = 1_000_000
     rig.send(one)
-    wait_until(lambda: bus.failing["publish"] < 1_000_000)
+    until(lambda: bus.failing["publish"] < 1_000_000)
 
     began = time.monotonic()
     worker.stop(timedelta(seconds=0.3))

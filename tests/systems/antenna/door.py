@@ -14,7 +14,8 @@ from limner.systems.antenna.trap_pictures import TrapFrame
 from limner.testing.listener import CallbackListener
 from limner.testing.local_server import LocalServer
 from limner.testing.picture_server import PictureServer
-from tests.systems.antenna.trap import CLASSIFY, DETECT, LONG, until
+from tests.systems.antenna.trap import CLASSIFY, DETECT
+from tests.waiting import LONG, until
 
 TOKEN = "the-callback-token"
 #: What an original callback has, and nothing else.

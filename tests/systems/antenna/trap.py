@@ -1,6 +1,5 @@
 """A project as `limner init --from antenna` makes it, at work in this process beside a picture server."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from limner.app.hosting import Host
 from limner.app.job_items import ResultLine, results_of
-from limner.app.looking import Why
+from limner.app.origins import Why
 from limner.app.starting import start_project
 from limner.app.submitting import Submission
 from limner.domain.jobs import Counts, Job
@@ -20,6 +19,7 @@ from limner.systems.antenna.wire import SourceImage, StageAsk
 from limner.systems.antenna.wire_images import capture_of
 from limner.systems.antenna.wire_stages import choices_of, steps_of
 from limner.testing.local_server import LocalServer
+from tests.waiting import LONG, until
 
 PROJECT = "traps"
 #: Steps by their short names, as clients write them.
@@ -28,16 +28,6 @@ CLASSIFY = ("CLASSIFICATION", "size-shape")
 CROP = ("IMAGE_CROP", "crop")
 FEATURES = ("CNN_FEATURE_CLASSIFIER", "colour-histogram")
 TRACK = ("TRACKING", "tracker")
-LONG = timedelta(seconds=60)
-
-
-def until(true: Callable[[], object], *, within: timedelta = LONG) -> None:
-    """Wait for what another thread or process does; fail where it does not."""
-    ends = time.monotonic() + within.total_seconds()
-    while not true():
-        assert time.monotonic() < ends, "what was waited for did not happen"
-        # The pace of polling, nothing more.
-        time.sleep(0.01)
 
 
 def new_project(folder: Path) -> Path:

@@ -12,7 +12,7 @@ from limner.domain.values import Value
 from limner.systems.antenna.trap_pictures import TrapFrame
 from tests.pace import allowed
 from tests.systems.antenna.door import Door
-from tests.systems.antenna.trap import until
+from tests.waiting import until
 
 #: The seed's own request; its addresses are of the outer world and of its author's machine.
 SEED: dict[str, Value] = {

@@ -6,7 +6,7 @@ from datetime import timedelta
 from limner.clock import MovedClock
 from limner.systems.antenna.trap_pictures import TrapFrame
 from tests.systems.antenna.door import Door
-from tests.systems.antenna.trap import until
+from tests.waiting import until
 
 
 def test_down_then_failing_then_up(own_door: Callable[..., Door], small_night: list[TrapFrame]) -> None:

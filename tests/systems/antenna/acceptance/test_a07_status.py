@@ -12,7 +12,7 @@ from limner.domain.records import RecordIn
 from limner.systems.antenna.trap_pictures import TrapFrame
 from limner.systems.antenna.wire_stages import Step, choices_of
 from tests.systems.antenna.door import ENDED, Door
-from tests.systems.antenna.trap import until
+from tests.waiting import until
 
 ORDER = ["WAITING", "PROCESSING", "COMPLETED"]
 

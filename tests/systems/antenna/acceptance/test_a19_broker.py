@@ -17,7 +17,8 @@ from limner.systems.antenna.trap_pictures import TrapFrame
 from limner.testing.local_server import LocalServer
 from limner.testing.picture_server import PictureServer
 from tests.far.workers import WorkerProcess
-from tests.systems.antenna.trap import CLASSIFY, CROP, DETECT, FEATURES, TRACK, Trap, images_of, new_project, until
+from tests.systems.antenna.trap import CLASSIFY, CROP, DETECT, FEATURES, TRACK, Trap, images_of, new_project
+from tests.waiting import until
 from tools.services import Broker
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from limner.systems.antenna.trap_pictures import TrapFrame
 from limner.testing.listener import CallbackListener
 from limner.testing.picture_server import PictureServer, Reply
 from tests.systems.antenna.door import Door, door_over, served_as_files
-from tests.systems.antenna.trap import until
+from tests.waiting import until
 
 #: Longer than any test waits, and within the time limit of a fetch.
 SLOW = Reply(delay=timedelta(seconds=25))

@@ -14,7 +14,8 @@ from limner.app.tokens import Tokens
 from limner.systems.antenna.trap_pictures import TrapFrame
 from limner.testing.picture_server import PictureServer
 from tests.conftest import REPOSITORY
-from tests.systems.antenna.trap import DETECT, Trap, edit, images_of, until
+from tests.systems.antenna.trap import DETECT, Trap, edit, images_of
+from tests.waiting import until
 from tools.pages import split
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ from limner.systems.antenna.trap_pictures import TrapFrame
 from limner.systems.antenna.wire_images import image_lines
 from limner.testing.picture_server import PictureServer
 from tests.systems.antenna.door import Door, served_as_files
-from tests.systems.antenna.trap import until
+from tests.waiting import until
 
 
 def test_lines_become_pictures(small_night: list[TrapFrame], own_door: Callable[..., Door]) -> None:

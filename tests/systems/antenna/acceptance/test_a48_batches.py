@@ -13,7 +13,8 @@ from limner.domain.values import Value
 from limner.systems.antenna.batch_lines import ENDPOINT
 from limner.systems.antenna.trap_pictures import TrapFrame
 from tests.systems.antenna.door import Door
-from tests.systems.antenna.trap import CLASSIFY, DETECT, until
+from tests.systems.antenna.trap import CLASSIFY, DETECT
+from tests.waiting import until
 
 FIELDS = {
     *("id", "object", "endpoint", "errors", "input_file_id", "completion_window", "status", "output_file_id"),

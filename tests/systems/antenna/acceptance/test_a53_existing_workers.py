@@ -10,7 +10,8 @@ import pytest
 from limner.domain.values import Value
 from limner.testing.picture_server import PictureServer
 from tests.systems.antenna.pull_v2.worker import ExistingWorker, answered
-from tests.systems.antenna.trap import Trap, until
+from tests.systems.antenna.trap import Trap
+from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 

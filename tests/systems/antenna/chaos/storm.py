@@ -4,13 +4,13 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -20,20 +20,13 @@ import httpx
 
 from tests.far.workers import WorkerProcess
 from tests.systems.antenna.chaos.project import INFERRERS, Looks, Place, write_project
+from tests.waiting import until
+from tools.services import free_port
 
-#: Nothing that is waited for takes longer, in seconds.
-LONG = 120.0
+#: Nothing that is waited for in a storm takes longer.
+LONG = timedelta(seconds=120)
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 _READER = Path(__file__).parents[3] / "faults" / "reader.py"
-
-
-def until(true: Callable[[], object], *, within: float = LONG) -> None:
-    """Wait for what another process does; fail where it does not."""
-    ends = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < ends, "what was waited for did not happen"
-        # The pace of polling, nothing more.
-        time.sleep(0.01)
 
 
 class ServerProcess:
@@ -41,9 +34,7 @@ class ServerProcess:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -56,7 +47,7 @@ class ServerProcess:
                 command, cwd=self.folder, env=clean, stdout=printed, stderr=printed, start_new_session=True
             )
         process = self._process
-        until(lambda: process.poll() is not None or self._answers())
+        until(lambda: process.poll() is not None or self._answers(), within=LONG)
         assert process.poll() is None, (self.folder / "printed.txt").read_text()
 
     def kill(self) -> None:
@@ -69,7 +60,7 @@ class ServerProcess:
         """Ask it to stop; its exit status."""
         assert self._process is not None
         self._process.terminate()
-        return self._process.wait(LONG)
+        return self._process.wait(LONG.total_seconds())
 
     def _answers(self) -> bool:
         try:
@@ -88,7 +79,7 @@ class Reader:
 
     def told(self) -> dict[str, object]:
         """How many reads there were, and what was wrong in them; ends it."""
-        found: dict[str, object] = json.loads(self._process.communicate("", LONG)[0])
+        found: dict[str, object] = json.loads(self._process.communicate("", LONG.total_seconds())[0])
         return found
 
     def kill(self) -> None:
@@ -115,7 +106,7 @@ class Client(threading.Thread):
 
     def _submitted(self, key: str, body: bytes) -> str:
         headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
-        ends = time.monotonic() + LONG
+        ends = time.monotonic() + LONG.total_seconds()
         while time.monotonic() < ends:
             try:
                 answer = httpx.post(f"{self._url}/api/v1/jobs", content=body, headers=headers, timeout=20)
@@ -125,7 +116,7 @@ class Client(threading.Thread):
             if answer.is_success:
                 return str(answer.json()["id"])
             assert answer.status_code >= 500, answer.text
-        raise AssertionError(f"no server took {key} in {LONG} s")
+        raise AssertionError(f"no server took {key} in {LONG}")
 
 
 class Act(NamedTuple):
@@ -218,7 +209,7 @@ class Storm:
         """Note how long it takes from the beginning of the block to the next result, if there is any more to come."""
         before, began = self.looks.count("results"), time.monotonic()
         yield
-        until(lambda: self.looks.count("results") > before or not self.looks.open_tasks())
+        until(lambda: self.looks.count("results") > before or not self.looks.open_tasks(), within=LONG)
         self.waits.append(round(time.monotonic() - began, 2))
 
     def kill_server(self, _: int) -> None:
@@ -237,7 +228,7 @@ class Storm:
         self.workers[who] = self.worker()
         worker.serves()
         worker.send(signal.SIGTERM)
-        assert worker.process.wait(LONG) == 0, worker.said()
+        assert worker.process.wait(LONG.total_seconds()) == 0, worker.said()
 
     def freeze_worker(self, who: int) -> None:
         """Let a worker stand still until all that it held was given to somebody else, and go on."""
@@ -245,7 +236,7 @@ class Storm:
         os.killpg(worker.process.pid, signal.SIGSTOP)
         held = f"tasks WHERE state = 1 AND worker = '{worker.folder.name}'"
         try:
-            until(lambda: not self.looks.count(held))
+            until(lambda: not self.looks.count(held), within=LONG)
         finally:
             os.killpg(worker.process.pid, signal.SIGCONT)
 
@@ -263,7 +254,8 @@ class Storm:
 
     def ended(self, jobs: Sequence[str]) -> None:
         """Wait until every job has ended."""
-        until(lambda: all(self.looks.job(job).state not in ("running", "cancelling", "waiting") for job in jobs))
+        at_work = ("running", "cancelling", "waiting")
+        until(lambda: all(self.looks.job(job).state not in at_work for job in jobs), within=LONG)
 
     def sound(self) -> None:
         """Nothing is open, nothing is there twice, no read on the way was wrong."""
@@ -283,5 +275,5 @@ def undisturbed(folder: Path, numbers: Sequence[int]) -> dict[Place, tuple[int, 
     (folder / "frames.jsonl").write_text("".join(json.dumps({"id": f"f{n}", "n": n}) + "\n" for n in numbers))
     command = [sys.executable, "-m", "limner.cli.main", "run", "storm", "frames.jsonl"]
     with (folder / "printed.txt").open("ab") as printed:
-        subprocess.run(command, cwd=folder, stdout=printed, stderr=printed, timeout=LONG, check=False)
+        subprocess.run(command, cwd=folder, stdout=printed, stderr=printed, timeout=LONG.total_seconds(), check=False)
     return Looks(folder).results()

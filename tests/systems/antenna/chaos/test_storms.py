@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -10,7 +11,8 @@ import pytest
 from tests.pace import allowed
 from tests.systems.antenna.chaos.project import POISON, Place, body_of, shared_out
 from tests.systems.antenna.chaos.proxy import Proxy
-from tests.systems.antenna.chaos.storm import SEED, Act, Client, Storm, schedule, undisturbed, until
+from tests.systems.antenna.chaos.storm import LONG, SEED, Act, Client, Storm, schedule, undisturbed
+from tests.waiting import until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 #: A few of everything, and a great deal.
@@ -168,12 +170,12 @@ def test_a25_a_job_cancelled_at_thirty_percent_stays_so(tmp_path: Path) -> None:
         client = Client(storm.server.url, {"mine": body_of(numbers), "other": body_of(range(150, 220))})
         client.run()
         (mine,), (other,) = client.jobs["mine"], client.jobs["other"]
-        until(lambda: storm.looks.job(mine).counts["done"] >= 60)
+        until(lambda: storm.looks.job(mine).counts["done"] >= 60, within=LONG)
 
         began = time.monotonic()
         answer = httpx.post(f"{storm.server.url}/api/v1/jobs/{mine}/cancel", timeout=20)
         assert answer.is_success, answer.text
-        until(lambda: storm.looks.job(mine).state == "cancelled", within=allowed(2))
+        until(lambda: storm.looks.job(mine).state == "cancelled", within=timedelta(seconds=allowed(2)))
         assert time.monotonic() - began < allowed(2)
         counts = storm.looks.job(mine).counts
         storm.kill_server(0)

@@ -21,7 +21,7 @@ from limner.clock import Clock, MovedClock
 from limner.domain.jobs import Counts, Job
 from limner.domain.records import RecordIn
 from limner.settings import load_project
-from tests.far.rig import until
+from tests.waiting import until
 
 PIPELINE = """
 from limner import Implementation, Number, Pipeline, Stage
@@ -139,7 +139,7 @@ def test_a28_a_small_job_does_not_wait_for_a_large_one(tmp_path: Path) -> None:
         working = threading.Thread(target=work, args=(takers,), kwargs={"over": over})
         working.start()
         try:
-            until(lambda: served.ended(small), within=timedelta(seconds=30))
+            until(lambda: served.ended(small))
             left = served.counts(large).open
         finally:
             over.set()

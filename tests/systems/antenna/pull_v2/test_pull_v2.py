@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import timedelta
 
 import pytest
 
@@ -15,7 +14,8 @@ from limner.systems.antenna.trap_pictures import TrapFrame
 from limner.testing.local_server import LocalServer
 from limner.testing.picture_server import PictureServer
 from tests.systems.antenna.pull_v2.worker import Answer, ExistingWorker, answered, pipeline_of
-from tests.systems.antenna.trap import Trap, images_of, new_project, until
+from tests.systems.antenna.trap import Trap, images_of, new_project
+from tests.waiting import until
 
 #: A server with all inferrers of the pipeline takes seconds to start.
 pytestmark = pytest.mark.slow
@@ -250,7 +250,7 @@ def test_pictures_stay_with_a_silent_worker(
     began = served.host.clock.now()
 
     # when
-    until(lambda: served.host.clock.now() > began + 2.5, within=timedelta(seconds=10))
+    until(lambda: served.host.clock.now() > began + 2.5)
 
     # then
     assert worker.take(number_of(job.id)) == []

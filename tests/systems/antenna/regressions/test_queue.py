@@ -26,9 +26,9 @@ from tests.app.hosts import (
     sealed,
     taken,
     things,
-    until,
     values_of,
 )
+from tests.waiting import until
 
 MINUTE = timedelta(minutes=1)
 SOON = timedelta(seconds=0.3)

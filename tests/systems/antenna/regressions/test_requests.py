@@ -14,7 +14,8 @@ from limner.systems.antenna.trap_pictures import TrapFrame
 from limner.testing.listener import CallbackListener
 from tests.systems.antenna.acceptance.contract import check_callback
 from tests.systems.antenna.door import ENDED, TOKEN, Door
-from tests.systems.antenna.trap import CLASSIFY, DETECT, until
+from tests.systems.antenna.trap import CLASSIFY, DETECT
+from tests.waiting import until
 
 OWN = ("CLASSIFICATION", "pale-dark")
 LARGE = ("CONDITIONAL_STAGE_SELECTOR", "large-only")

@@ -15,7 +15,8 @@ from limner.clock import MovedClock
 from limner.domain.jobs import Job
 from limner.domain.records import RecordIn
 from limner.domain.workers import Beat, Hello, Liveness, Served, ServedVersion
-from tests.app.hosts import Hands, ask, at_work, counts_of, doubled, ended, taken, things, until
+from tests.app.hosts import Hands, ask, at_work, counts_of, doubled, ended, taken, things
+from tests.waiting import until
 
 WORK = frozenset({"work"})
 PIPELINE = """

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.api.served import Served, serving
-from tests.api.waiting import until
 from tests.systems.catalogue.conftest import Library
 from tests.systems.catalogue.projects import CatalogueProject
+from tests.waiting import until
 
 ROOT = "/catalogue/v2"
 #: The shipped pipeline's words and filters over vectors that the records bring along.

@@ -8,9 +8,9 @@ import pytest
 
 from limner.testing.picture_server import PictureServer, Reply
 from tests.api.served import serving
-from tests.api.waiting import until
 from tests.systems.catalogue.acceptance.test_i_doors import jpeg
 from tests.systems.catalogue.projects import from_template, limner
+from tests.waiting import until
 
 
 @pytest.mark.slow
@@ -111,7 +111,7 @@ def test_q4_public_models(tmp_path: Path) -> None:
         plain.write_bytes(b"numbers")
         registry.add("plain", plain)
         served.token("read")
-        until(lambda: served.client.get("/api/v1/jobs").status_code == 401, seconds=5)
+        until(lambda: served.client.get("/api/v1/jobs").status_code == 401)
 
         # when
         private = served.client.get("/api/v1/models/features/versions/1/file")
