@@ -28,7 +28,7 @@ _its_picture = file("parent.image_url", upright=False, max_bytes=_BYTES, absent=
 # A detector that is told the boxes has nothing to do.
 _GIVEN = "boxes were given"
 
-# What may be a fault of the transfer is tried once more, what may pass three times, and what is wrong never.
+# Attempts in all: a fault of the transfer is tried once more, what may pass three times, what is wrong never.
 _retry = RetryPolicy(
     attempts={
         FailureCode.SOURCE_TIMEOUT: 3,

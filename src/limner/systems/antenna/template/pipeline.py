@@ -62,8 +62,19 @@ if SERVICE_URL:
         reads={"image_url": "parent.image_url", "box": "box"},
     )
 
+# Attempts in all: a fault of the transfer is tried once more, what may pass three times, what is wrong never.
+ATTEMPTS = {
+    "SOURCE_TIMEOUT": 3,
+    "SOURCE_UNAVAILABLE": 3,
+    "SOURCE_TRUNCATED": 2,
+    "MODEL_UNAVAILABLE": 3,
+    "OUT_OF_MEMORY": 2,
+    "STAGE_TIMEOUT": 3,
+    "WORKER_LOST": 3,
+}
+retry = RetryPolicy(attempts=ATTEMPTS)
 # A service that cannot be reached, or takes too long, is asked three times more.
-patient = RetryPolicy(attempts={**RetryPolicy().attempts, "MODEL_UNAVAILABLE": 4}, delay=timedelta(seconds=2))
+patient = RetryPolicy(attempts={**ATTEMPTS, "MODEL_UNAVAILABLE": 4}, delay=timedelta(seconds=2))
 
 header = Stage(
     "header",
@@ -78,6 +89,7 @@ header = Stage(
     required=False,
     batch=16,
     timeout=timedelta(seconds=30),
+    retry=retry,
 )
 detect = Stage(
     "detect",
@@ -90,7 +102,7 @@ detect = Stage(
     batch=8,
     task_size=32,
     timeout=timedelta(minutes=10 if SERVICE_URL else 2),
-    retry=patient,
+    retry=patient if SERVICE_URL else retry,
 )
 crop = Stage(
     "crop",
@@ -99,6 +111,7 @@ crop = Stage(
     outputs={"crop": Artifact(kind="image/jpeg")},
     implementations={"crop": Implementation(infer=f"{HOME}.crop:Crop")},
     batch=64,
+    retry=retry,
 )
 classify = Stage(
     "classify",
@@ -109,7 +122,7 @@ classify = Stage(
     batch=20,
     task_size=128,
     timeout=timedelta(minutes=10 if SERVICE_URL else 2),
-    retry=patient,
+    retry=patient if SERVICE_URL else retry,
 )
 features = Stage(
     "features",
@@ -123,6 +136,7 @@ features = Stage(
     batch=20,
     task_size=128,
     timeout=timedelta(minutes=2),
+    retry=retry,
 )
 # What follows a rule in a request is for those detections only whose best label so far passes.
 condition = Stage(
@@ -136,6 +150,7 @@ condition = Stage(
     },
     batch=500,
     isolation="thread",
+    retry=retry,
 )
 frame = Stage(
     "frame",
@@ -148,6 +163,7 @@ frame = Stage(
     required=False,
     batch=100,
     isolation="thread",
+    retry=retry,
 )
 track = Stage(
     "track",
@@ -170,6 +186,7 @@ track = Stage(
     required=False,
     batch=4,
     timeout=timedelta(minutes=5),
+    retry=retry,
 )
 
 # Nothing is computed before a request asks for it.
