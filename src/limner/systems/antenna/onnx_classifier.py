@@ -1,46 +1,22 @@
 """Any ONNX classifier with a manifest, on slices of the whole picture."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
 
-from limner.systems.antenna.boxes import MARGIN, OutputRefused
-from limner.systems.antenna.onnx_manifest import Manifest
-from limner.systems.antenna.onnx_pictures import Array, OnnxPictures, activated
-from limner.systems.antenna.onnx_slices import run_slices
+from limner.systems.antenna.boxes import OutputRefused
+from limner.systems.antenna.onnx_manifest import Manifest, Output
+from limner.systems.antenna.onnx_pictures import Array, activated
+from limner.systems.antenna.onnx_slices import OnSlices
 
 
-class OnnxClassifier:
+class OnnxClassifier(OnSlices):
     """Labels of detections as a model gives them."""
 
     version = "1"
-    #: Pillow decides how a slice is resized.
-    environment = ("pillow",)
-
-    def __init__(
-        self,
-        *,
-        model: Path,
-        manifest: Mapping[str, object] | None = None,
-        margin: float = MARGIN,
-        device: str = "cpu",
-        threads: int = 1,
-        batch: int = 32,
-    ) -> None:
-        """
-        Load *model*; *manifest* is the one beside it, else the file's own (see ``onnx_manifest``).
-
-        *margin*: part of the box's size that is shown on each side beyond it.
-
-        Raises:
-            ValueError: file, manifest and device do not fit together.
-        """
-        self._model = OnnxPictures(
-            model, manifest=manifest, outputs=("logits",), device=device, threads=threads, batch=batch
-        )
-        self._margin = margin
+    output: ClassVar[Output] = "logits"
 
     def infer(self, image: list[Image.Image], box: list[Sequence[int]]) -> list[dict[str, object] | Exception]:
         """
@@ -49,7 +25,7 @@ class OnnxClassifier:
         ``labels`` are the best ``top_k`` (10), best first; ``full`` holds the scores of all classes in the order of
         the manifest's labels, and is None where ``labels`` names them all.
         """
-        return run_slices(self._model, image, box, margin=self._margin, read=_labels)
+        return self.run(image, box, read=_labels)
 
 
 def _labels(output: Array, *, manifest: Manifest) -> dict[str, object]:

@@ -1,12 +1,13 @@
 """Runs a model on the slices of pictures that boxes name; a slice that cannot be cut fails alone."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Protocol
 
 from PIL import Image
 
-from limner.systems.antenna.boxes import slice_of
-from limner.systems.antenna.onnx_manifest import Manifest
+from limner.systems.antenna.boxes import MARGIN, slice_of
+from limner.systems.antenna.onnx_manifest import Manifest, Output
 from limner.systems.antenna.onnx_pictures import Array, OnnxPictures
 
 
@@ -18,32 +19,59 @@ class Read(Protocol):
         ...
 
 
-def run_slices(
-    model: OnnxPictures,
-    pictures: Sequence[Image.Image],
-    boxes: Sequence[Sequence[int]],
-    *,
-    margin: float,
-    read: Read,
-) -> list[dict[str, object] | Exception]:
-    """For each picture and box what *read* makes of the model's output, or why there is none."""
-    answers: list[dict[str, object] | Exception] = []
-    slices: list[tuple[int, Image.Image]] = []
-    for picture, box in zip(pictures, boxes, strict=True):
-        try:
-            part = slice_of(picture, box, margin=margin)
-            side = model.manifest.window and round(model.manifest.window * max(picture.size))
-            slices.append((len(answers), framed(part, side=side, fill=model.manifest.input.fill) if side else part))
-            answers.append({})
-        except (OSError, ValueError) as error:
-            answers.append(error)
-    ran = model.run([part for _, part in slices])
-    for (at, _), (outputs, _) in zip(slices, ran, strict=True):
-        try:
-            answers[at] = read(outputs[0], manifest=model.manifest)
-        except ValueError as error:
-            answers[at] = error
-    return answers
+class OnSlices:
+    """What the inferrers of slices have in common: their model, and how much around a box it is shown."""
+
+    #: Pillow decides how a slice is resized.
+    environment = ("pillow",)
+    #: What its models give for one slice.
+    output: ClassVar[Output]
+
+    def __init__(
+        self,
+        *,
+        model: Path,
+        manifest: Mapping[str, object] | None = None,
+        margin: float = MARGIN,
+        device: str = "cpu",
+        threads: int = 1,
+        batch: int = 32,
+    ) -> None:
+        """
+        Load *model*; *manifest* is the one beside it, else the file's own (see ``onnx_manifest``).
+
+        *margin*: part of the box's size that is shown on each side beyond it.
+
+        Raises:
+            ValueError: file, manifest and device do not fit together.
+        """
+        self._model = OnnxPictures(
+            model, manifest=manifest, outputs=(self.output,), device=device, threads=threads, batch=batch
+        )
+        self._margin = margin
+
+    def run(
+        self, pictures: Sequence[Image.Image], boxes: Sequence[Sequence[int]], *, read: Read
+    ) -> list[dict[str, object] | Exception]:
+        """For each picture and box what *read* makes of the model's output, or why there is none."""
+        manifest = self._model.manifest
+        answers: list[dict[str, object] | Exception] = []
+        slices: list[tuple[int, Image.Image]] = []
+        for picture, box in zip(pictures, boxes, strict=True):
+            try:
+                part = slice_of(picture, box, margin=self._margin)
+                side = manifest.window and round(manifest.window * max(picture.size))
+                slices.append((len(answers), framed(part, side=side, fill=manifest.input.fill) if side else part))
+                answers.append({})
+            except (OSError, ValueError) as error:
+                answers.append(error)
+        ran = self._model.run([part for _, part in slices])
+        for (at, _), (outputs, _) in zip(slices, ran, strict=True):
+            try:
+                answers[at] = read(outputs[0], manifest=manifest)
+            except ValueError as error:
+                answers[at] = error
+        return answers
 
 
 def framed(part: Image.Image, *, side: int, fill: int) -> Image.Image:
