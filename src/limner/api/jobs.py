@@ -1,9 +1,9 @@
 """Jobs: made from records, from lines or from a list behind an address; watched, stopped, tried again."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from msgspec import Struct
@@ -13,18 +13,20 @@ from starlette.responses import Response
 from limner.api.answers import NDJSON, answer, lines, paged
 from limner.api.auth import Caller, needs
 from limner.api.job_making import Submitted, refused, submit
-from limner.api.job_pages import Listed, job_of, listed_of, view_of
+from limner.api.job_pages import job_of, view_of
 from limner.api.paging import MOST, USUAL, cursor, place
 from limner.api.schemas import JobBody, RetryBody, model_of, page_of
 from limner.app.job_items import Item, errors_of, items_of, results_of, rows_aside
-from limner.app.jobs_view import JobProgress
+from limner.app.jobs_view import JobProgress, Listed, listed_of
 from limner.app.outbox import Outbox
 from limner.domain.failures import FailureCode
 from limner.domain.jobs import Counts, Fate, JobState
+from limner.engine.views import View
 from limner.errors import IllegalMove
 from limner.store.callbacks import Standing
 from limner.store.jobs import Event
 from limner.store.progress import START, Place
+from limner.store.store import Transaction
 
 JobId = Annotated[str, Path(description="Id of a job.", min_length=1, max_length=200)]
 After = Annotated[str | None, Query(description="Cursor of the page before.")]
@@ -33,6 +35,14 @@ Read = Annotated[Caller, Depends(needs("read"))]
 Submit = Annotated[Caller, Depends(needs("submit"))]
 #: How often a stream of events looks for new ones, and how long it is followed at most, in seconds.
 _LOOK, _LONGEST = 0.25, 3600.0
+
+
+class _Page(Protocol):
+    """Reads a page of what is known of a job's records, and says where the next one begins."""
+
+    def __call__(self, tx: Transaction, view: View, job: str, *, after: Place) -> tuple[Sequence[object], Place | None]:
+        """The page, and the next place; None after the last."""
+        ...
 
 
 class Moved(Struct, frozen=True, kw_only=True):
@@ -165,33 +175,30 @@ def _followed(caller: Caller, job: str, begin: int) -> Iterator[object]:
 
 def results(job: JobId, caller: Read) -> Response:
     """Every record of a job with its values and where each came from, its descendants after it."""
-
-    def found() -> Iterator[object]:
-        begin: Place | None = START
-        while begin is not None:
-            with caller.host.store.reading() as tx:
-                page, begin = results_of(tx, view_of(tx, caller.host, tx.jobs.get(job)), job, after=begin)
-            yield from page
-
     _exists(caller, job)
-    return lines(found(), filename=f"{job}.results.jsonl")
+    return lines(_read_through(caller, job, results_of), filename=f"{job}.results.jsonl")
 
 
 def errors(job: JobId, caller: Read) -> Response:
     """Every failure of a job, then the rows that became no record."""
 
     def found() -> Iterator[object]:
-        begin: Place | None = START
-        while begin is not None:
-            with caller.host.store.reading() as tx:
-                page, begin = errors_of(tx, view_of(tx, caller.host, tx.jobs.get(job)), job, after=begin)
-            yield from page
+        yield from _read_through(caller, job, errors_of)
         with caller.host.store.reading() as tx:
             aside = list(rows_aside(tx, job))
         yield from aside
 
     _exists(caller, job)
     return lines(found(), filename=f"{job}.errors.jsonl")
+
+
+def _read_through(caller: Caller, job: str, read: _Page) -> Iterator[object]:
+    """All that *read* finds, a page at a time: no transaction is open while a slow client takes what was read."""
+    begin: Place | None = START
+    while begin is not None:
+        with caller.host.store.reading() as tx:
+            page, begin = read(tx, view_of(tx, caller.host, tx.jobs.get(job)), job, after=begin)
+        yield from page
 
 
 def callback(job: JobId, caller: Read) -> Response:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from limner.app.submitting import OWN_NOTES
 from limner.domain.jobs import Counts, Job
@@ -40,8 +40,8 @@ class StageProgress(Struct, frozen=True, kw_only=True):
     last_seen: float | None
 
 
-class JobProgress(Struct, frozen=True, kw_only=True):
-    """Where a job stands; its counts add up in every read."""
+class Listed(Struct, frozen=True, kw_only=True):
+    """A job as a listing shows it."""
 
     id: str
     pipeline: str
@@ -51,20 +51,43 @@ class JobProgress(Struct, frozen=True, kw_only=True):
     progress: str
     counts: Counts
     set_aside: int
-    inferred: int
-    reused: int
-    downloads: int
     priority: int
-    #: Whether all its records are known.
-    sealed: bool
     created: float
     ended: float | None
     expires: float | None
+
+
+class JobProgress(Listed, frozen=True, kw_only=True):
+    """Where a job stands; its counts add up in every read."""
+
+    inferred: int
+    reused: int
+    downloads: int
+    #: Whether all its records are known.
+    sealed: bool
     choices: Mapping[str, Sequence[str]]
     detail: Mapping[str, Value]
     #: Why nothing of it goes on; None where something does, or it has ended.
     waiting_reason: str | None = None
     stages: list[StageProgress] = field(default_factory=list)
+
+
+def listed_of(tx: Transaction, job: Job) -> Listed:
+    """*job* as a listing shows it."""
+    counts = tx.ledger.counts(job.id)
+    return Listed(
+        id=job.id,
+        pipeline=job.pipeline,
+        state=job.state.value,
+        round=job.round,
+        progress=f"{counts.records - counts.open}/{counts.records}",
+        counts=counts,
+        set_aside=job.set_aside,
+        priority=job.priority,
+        created=job.created,
+        ended=job.ended,
+        expires=job.expires,
+    )
 
 
 def job_progress(
@@ -82,7 +105,7 @@ def job_progress(
     *served_here* says of an address whether this process has a worker for it; *trouble* is what keeps messages from
     moving, if anything does.
     """
-    counts = tx.ledger.counts(job.id)
+    line = listed_of(tx, job)
     tallies = tx.progress.by_node(job=job.id, since=now - WINDOW)
     serving = tx.workers.serving(now=now)
     stages = [
@@ -90,26 +113,16 @@ def job_progress(
         for node in view.nodes
     ]
     return JobProgress(
-        id=job.id,
-        pipeline=job.pipeline,
-        state=job.state.value,
-        round=job.round,
-        progress=f"{counts.records - counts.open}/{counts.records}",
-        counts=counts,
-        set_aside=job.set_aside,
+        **structs.asdict(line),
         inferred=job.inferred,
         reused=job.reused,
         downloads=job.downloads,
-        priority=job.priority,
         sealed=job.sealed,
-        created=job.created,
-        ended=job.ended,
-        expires=job.expires,
         choices=job.choices,
         detail={name: value for name, value in job.detail.items() if name not in OWN_NOTES},
         waiting_reason=None
         if job.state.ended
-        else _waiting(tx, view, job, stages=stages, counts=counts, now=now, trouble=trouble),
+        else _waiting(tx, view, job, stages=stages, counts=line.counts, now=now, trouble=trouble),
         stages=stages,
     )
 
