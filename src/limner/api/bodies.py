@@ -100,15 +100,19 @@ def answered(request: Request, value: object, *, status: int = 200) -> Response:
 
 def described(type: type[Struct], *, messages: bool = False) -> dict[str, Value]:
     """What the OpenAPI document says of a body of this type."""
-    schema = _inlined(msgspec.json.schema(type), {})
+    schema = inlined(msgspec.json.schema(type))
     content: dict[str, Value] = {JSON: {"schema": schema}, MSGPACK: {"schema": schema}}
     if messages:
         content[MESSAGES] = {"schema": {"type": "string", "format": "binary"}}
     return {"requestBody": {"required": True, "content": content}}
 
 
+def inlined(schema: Value) -> Value:
+    """*schema* without references, each replaced by what it refers to: so it may stand in a document of others."""
+    return _inlined(schema, {})
+
+
 def _inlined(schema: Value, known: Mapping[str, Value]) -> Value:
-    """*schema* without references: each is replaced by what it refers to."""
     if isinstance(schema, list):
         return [_inlined(item, known) for item in schema]
     if not isinstance(schema, dict):

@@ -10,6 +10,7 @@ from msgspec import structs
 from starlette.responses import JSONResponse, Response
 
 from limner.api.auth import Caller
+from limner.api.bodies import inlined
 from limner.api.problems import FieldError
 from limner.app.hosting import Host
 from limner.app.projects import Projects
@@ -76,7 +77,7 @@ def _add_create(router: APIRouter, submitting: Callable[[Request], Caller]) -> N
         return JSONResponse({"requestId": await run_in_threadpool(submitted)}, status_code=202)
 
     schema = CreateRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-    content = {"application/json": {"schema": _inlined(schema), "example": _EXAMPLE}}
+    content = {"application/json": {"schema": inlined(schema), "example": _EXAMPLE}}
     for path in _CREATE:
         router.add_api_route(
             path,
@@ -171,15 +172,3 @@ def _check(host: Host, url: str, *, field: str) -> None:
         host.app.guard().check(url)
     except AddressRefused as error:
         raise refused(FieldError(field=field, message=str(error)), code="ADDRESS_REFUSED") from error
-
-
-def _inlined(schema: Value, known: Value = None) -> Value:
-    """*schema* without references: it stands in the document alone."""
-    if isinstance(schema, list):
-        return [_inlined(item, known) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    known = schema.get("$defs", known)
-    if "$ref" in schema:
-        return _inlined(known[schema["$ref"].rpartition("/")[2]], known)
-    return {name: _inlined(item, known) for name, item in schema.items() if name != "$defs"}
