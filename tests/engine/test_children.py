@@ -5,6 +5,7 @@ from limner.domain.jobs import Fate, JobState
 from limner.domain.pipelines import Pipeline
 from limner.domain.values import Value
 from tests.engine.lab import Lab, record, toy
+from tests.engine.stages import split_stage
 
 
 def pipeline(
@@ -17,15 +18,7 @@ def pipeline(
         "p",
         collection="things",
         stages=[
-            limner.Stage(
-                "split",
-                toy("Split"),
-                kind="expand",
-                of="parts",
-                identity=["name"],
-                reads={"parts": "parts"},
-                params={"salt": salt, "add": add, "only": only},
-            ),
+            split_stage(params={"salt": salt, "add": add, "only": only}),
             limner.Stage(
                 "part",
                 part,
@@ -167,7 +160,7 @@ def of_parent(*, salt: int = 0, least: int = 100) -> Pipeline:
         stages=[
             limner.Stage("weigh", toy("Picky"), reads={"x": "weight"}, params={"salt": salt, "least": least}),
             limner.Stage("heavy", toy("Linear"), reads={"x": "weigh.value"}),
-            limner.Stage("split", toy("Split"), kind="expand", of="parts", identity=["name"], reads={"parts": "parts"}),
+            split_stage(),
             limner.Stage("part", toy("Linear"), over="parts", reads={"x": "n", "y": "parent.heavy.value"}),
             limner.Stage("last", toy("Linear"), over="parts", reads={"x": limner.optional("part.value")}),
         ],
@@ -273,15 +266,7 @@ def nested(*, only: str = "") -> Pipeline:
         "p",
         collection="things",
         stages=[
-            limner.Stage(
-                "split",
-                toy("Split"),
-                kind="expand",
-                of="parts",
-                identity=["name"],
-                reads={"parts": "parts"},
-                params={"only": only},
-            ),
+            split_stage(params={"only": only}),
             limner.Stage(
                 "spell", toy("Letters"), kind="expand", over="parts", of="letters", identity=["at"], reads={"x": "name"}
             ),

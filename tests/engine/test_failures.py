@@ -14,6 +14,7 @@ from limner.domain.retry import RetryPolicy
 from limner.domain.tasks import STOPPING, Heartbeat, Outcome, Released, Status, Task
 from limner.errors import UsageError
 from tests.engine.lab import Lab, answer, done, failed, record, toy
+from tests.engine.stages import split_stage
 
 GONE = Failure(code=FailureCode.SOURCE_UNAVAILABLE, message="The server is gone.")
 LOST = Failure(code=FailureCode.WORKER_LOST, message="The process died.")
@@ -305,7 +306,7 @@ def test_failed_group_is_tried_again_with_its_job(tmp_path: Path) -> None:
     broken.write_text("1")
     stages = [
         *two_stages(broken).stages,
-        limner.Stage("split", toy("Split"), kind="expand", of="parts", identity=["name"], reads={"parts": "parts"}),
+        split_stage(),
         limner.Stage(
             "all", toy("Gather"), kind="gather", of="parts", by="parent", missing="fail", reads={"given": "part.value"}
         ),

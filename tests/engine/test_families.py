@@ -10,6 +10,7 @@ from limner.domain.tasks import ANSWERS
 from limner.domain.values import Value
 from limner.errors import UsageError
 from tests.engine.lab import Lab, record, toy
+from tests.engine.stages import split_stage
 
 #: Numbers from here on are refused.
 LEAST = 7
@@ -31,13 +32,7 @@ class Settings(Struct, frozen=True):
             collection="things",
             stages=[
                 limner.Stage("weigh", toy("Sum"), reads={"x": "weight"}, params={"add": self.add, "least": LEAST}),
-                limner.Stage(
-                    "split",
-                    toy("Split"),
-                    kind="expand",
-                    of="parts",
-                    identity=["name"],
-                    reads={"parts": "parts"},
+                split_stage(
                     params={"only": self.only, "salt": self.salt},
                     when=limner.where("closed", "exists", False, reason="closed"),
                     task_size=32,

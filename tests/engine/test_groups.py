@@ -8,6 +8,7 @@ from limner.domain.pipelines import Pipeline, Stage
 from limner.domain.records import RecordIn
 from limner.domain.values import Value
 from tests.engine.lab import Lab, record, toy
+from tests.engine.stages import split_stage
 
 
 def grouping(
@@ -173,16 +174,7 @@ def test_many_groups_are_all_planned() -> None:
 
 def expanding(*, only: str = "", least: int = 100, skip: bool = False) -> Pipeline:
     """Documents with parts, and what all parts of a document and all parts of a name say together."""
-    split = limner.Stage(
-        "split",
-        toy("Split"),
-        kind="expand",
-        of="parts",
-        identity=["name"],
-        reads={"parts": "parts"},
-        params={"only": only},
-        when=limner.where("closed", "exists", False, reason="closed"),
-    )
+    split = split_stage(params={"only": only}, when=limner.where("closed", "exists", False, reason="closed"))
     gathers = [
         limner.Stage("track", toy("Gather"), kind="gather", of="parts", by="parent", reads={"given": "part.value"}),
         limner.Stage(

@@ -7,6 +7,7 @@ from limner.domain.jobs import JobState
 from limner.domain.pipelines import Pipeline
 from limner.errors import NotFound, UsageError
 from tests.engine.lab import Lab, record, toy
+from tests.engine.stages import split_stage
 
 
 def pipeline(*, standing: bool = True) -> Pipeline:
@@ -122,14 +123,7 @@ def expanding() -> Pipeline:
         "p",
         collection="things",
         stages=[
-            limner.Stage(
-                "split",
-                implementations=ways,
-                kind="expand",
-                of="parts",
-                identity=["name"],
-                reads={"parts": "parts"},
-            ),
+            split_stage(None, implementations=ways),
             limner.Stage("part", toy("Picky"), over="parts", reads={"x": "n"}, params={"least": 8}),
             limner.Stage("all", toy("Gather"), kind="gather", of="parts", by="parent", reads={"given": "part.value"}),
         ],

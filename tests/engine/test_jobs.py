@@ -9,6 +9,7 @@ from limner.domain.jobs import Fate, JobState
 from limner.domain.pipelines import Pipeline
 from limner.errors import IllegalMove
 from tests.engine.lab import Lab, done, record, toy
+from tests.engine.stages import split_stage
 
 
 def pipeline(*, task_size: int = 2) -> Pipeline:
@@ -115,7 +116,7 @@ def test_work_is_left_to_a_job_of_another_choice() -> None:
 def test_work_on_children_and_groups_is_left_to_the_other_job() -> None:
     """Tasks over children and groups are handed over by the records that the other job counts."""
     stages = [
-        limner.Stage("split", toy("Split"), kind="expand", of="parts", identity=["name"], reads={"parts": "parts"}),
+        split_stage(),
         limner.Stage("part", toy("Linear"), over="parts", reads={"x": "n"}),
         limner.Stage("all", toy("Gather"), kind="gather", of="parts", by="parent", reads={"given": "part.value"}),
         limner.Stage("last", toy("Total"), reads={"given": "all.all"}),

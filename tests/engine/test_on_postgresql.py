@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import limner
 from limner.domain.jobs import JobState
 from tests.engine.lab import Lab, record, toy
+from tests.engine.stages import split_stage
 from tests.engine.test_histories import GIVEN, MOVES, Step, judge, steps
 from tests.store.databases import store_on
 
@@ -40,7 +41,7 @@ def test_children_and_groups(server: str) -> None:
         "p",
         collection="things",
         stages=[
-            limner.Stage("split", toy("Split"), kind="expand", of="parts", identity=["name"], reads={"parts": "parts"}),
+            split_stage(),
             limner.Stage("weigh", toy("Linear"), over="parts", reads={"n": "n"}),
             limner.Stage(
                 "whole",

@@ -10,6 +10,7 @@ from limner.domain.tasks import Answer, Outcome, Status
 from limner.domain.values import encode, value_digest
 from limner.engine.receipts import Taken
 from tests.engine.lab import Lab, record, toy
+from tests.engine.stages import split_stage
 
 
 def pipeline() -> Pipeline:
@@ -25,9 +26,7 @@ def pipeline() -> Pipeline:
         "p",
         collection="things",
         stages=[
-            limner.Stage(
-                "split", kind="expand", of="parts", identity=["name"], implementations=splits, reads={"parts": "parts"}
-            ),
+            split_stage(None, implementations=splits),
             limner.Stage("weigh", over="parts", implementations=weighs, reads={"n": "n"}),
             limner.Stage(
                 "thing",

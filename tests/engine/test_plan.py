@@ -3,6 +3,7 @@
 import limner
 from limner.domain.pipelines import Pipeline
 from tests.engine.lab import Lab, record, toy
+from tests.engine.stages import split_stage
 from tests.store.rows import everything
 
 
@@ -110,9 +111,7 @@ def test_children_and_groups_are_planned() -> None:
             "p",
             collection="things",
             stages=[
-                limner.Stage(
-                    "split", toy("Split"), kind="expand", of="parts", identity=["name"], reads={"parts": "parts"}
-                ),
+                split_stage(),
                 limner.Stage("part", toy("Linear"), over="parts", reads={"x": "n"}, params={"salt": salt}),
                 limner.Stage(
                     "all",
