@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 import limner
+from tests.api.served import Served
 from tests.far.rig import Server
 
 PIPELINE = """
@@ -56,3 +58,70 @@ def test_one_by_one_and_together_say_the_same(server: Server) -> None:
     ]
     assert together == alone
     assert [one["id"] for one in together] == ["r/7", "r/3", "r/50"]
+
+
+def test_look_ups_and_pages_say_the_same(served: Served) -> None:
+    """Arrays, children, parents, counts, letters of all alphabets: a record is told as in a page of its collection."""
+    # given
+    (served.folder / "a.bin").write_bytes(b"some bytes")
+    served.put("files", {"id": "f", "url": (served.folder / "a.bin").as_uri(), "title": "Ärger, жар, 雪", "n": 1.5})
+    served.put(
+        "words", {"id": "w", "text": "look", "more": {"deep": [1, None, True, "é"]}}, {"id": "none", "text": "x"}
+    )
+
+    for collection in ("files", "words", "letters"):
+        # when
+        path = f"/api/v1/collections/{collection}/records"
+        page = served.client.get(path).json()["items"]
+        ids = [item["id"] for item in page]
+        together = served.client.post(f"{path}:lookup", json={"ids": ids}).json()
+        alone = [served.client.get(f"{path}/{quote(identity, safe='')}").json() for identity in ids]
+
+        # then
+        assert page
+        assert together == {"items": page, "next": None}
+        assert alone == page
+    assert page[0]["parent"] == ["words", "w"]
+
+
+def test_a_look_up_names_only_the_stages_that_were_asked_for(served: Served) -> None:
+    """With ``stages`` the other stages' values and origins are left out."""
+    # given
+    served.put("words", {"id": "staged", "text": "two"})
+    path = "/api/v1/collections/words/records:lookup"
+
+    # when
+    (item,) = served.client.post(path, json={"ids": ["staged", "absent"], "stages": ["letters"]}).json()["items"]
+
+    # then
+    assert item["values"] == {"letters": {"count": 3}}
+    assert list(item["provenance"]) == ["letters"]
+
+
+def test_a_look_up_sees_what_was_stored_a_moment_ago(served: Served) -> None:
+    """What is remembered between look-ups never stands before what the store holds now."""
+    # given
+    path = "/api/v1/collections/words/records/changing"
+    served.put("words", {"id": "changing", "text": "old"})
+    before = served.client.get(path).json()["values"]["shout"]
+
+    # when
+    served.put("words", {"id": "changing", "text": "new"})
+
+    # then
+    assert before == {"loud": "OLD"}
+    assert served.client.get(path).json()["values"]["shout"] == {"loud": "NEW"}
+
+
+def test_many_ids_more_than_one_statement_takes(served: Served) -> None:
+    """Two thousand ids in one call, some twice and some unknown: each stored one once, in the order asked for."""
+    # given
+    served.put("words", *({"id": f"many-{n}", "text": "same"} for n in range(1000)))
+    ids = [f"many-{n}" for n in range(1999, -1, -1)] + ["many-5"]
+
+    # when
+    found = served.client.post("/api/v1/collections/words/records:lookup", json={"ids": ids}).json()["items"]
+
+    # then
+    assert [item["id"] for item in found] == [f"many-{n}" for n in range(999, -1, -1)]
+    assert all(item["values"]["shout"] == {"loud": "SAME"} for item in found)

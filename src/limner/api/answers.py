@@ -1,9 +1,10 @@
 """Answers: nouns as JSON, and long ones as JSON Lines in a stream."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Send
 
 from limner.api.schemas import builtins_of
 
@@ -21,6 +22,13 @@ def encoded(value: object) -> bytes:
 def answer(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """*value* as the JSON of an answer."""
     return Response(encoded(value), status_code=status, media_type="application/json", headers=headers)
+
+
+async def send_json(send: Send, body: bytes, *, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    """Answer 200 with *body*, which is JSON, without the making of a response: for what is asked all the time."""
+    own = ((b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": 200, "headers": [*own, *headers]})
+    await send({"type": "http.response.body", "body": body})
 
 
 def paged(items: Iterable[object], following: str | None) -> Response:

@@ -8,10 +8,10 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from limner.api.answers import answer
+from limner.api.answers import send_json
 from limner.api.auth import Auth, address_of
 from limner.api.inference import inferred
-from limner.api.lookups import LookUps
+from limner.api.lookups import AskedTogether
 from limner.app.projects import Projects
 
 Handler: TypeAlias = Callable[[Auth, Scope, Receive, Send], Awaitable[None]]
@@ -24,7 +24,7 @@ class Hot:
 
     def __init__(self, projects: Projects) -> None:
         self._projects = projects
-        self._lookups: dict[str, LookUps] = {}
+        self._lookups: dict[str, AskedTogether] = {}
 
     def handler(self, scope: Scope) -> Handler | None:
         """What answers a request, if it is for a hot route."""
@@ -42,9 +42,8 @@ class Hot:
         async def handle(auth: Auth, scope: Scope, receive: Receive, send: Send) -> None:
             caller = auth.caller(Headers(scope=scope), scope="read", address=address_of(scope))
             host = caller.host
-            lookups = self._lookups.get(host.name) or self._lookups.setdefault(host.name, LookUps(host.app))
-            found = await lookups.find(collection, identity)
-            await answer(found)(scope, receive, send)
+            lookups = self._lookups.get(host.name) or self._lookups.setdefault(host.name, AskedTogether(host.app))
+            await send_json(send, await lookups.find(collection, identity))
 
         return handle
 

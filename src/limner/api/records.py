@@ -15,7 +15,7 @@ from limner.api.problems import Refused
 from limner.api.record_lines import RowAside, lines_of, spooled, submission
 from limner.api.schemas import LookupBody, model_of, page_of
 from limner.app.looking import find_record, rows_at
-from limner.app.lookups import records_named
+from limner.app.lookups import LookUps
 from limner.app.record_view import RecordView, record_at, record_of_version, rows_where
 from limner.app.submitting import Submission
 from limner.domain.pipelines import Pipeline
@@ -172,10 +172,8 @@ def _all(caller: Caller, collection: str, where: Sequence[str], after: int) -> I
 
 def lookup(collection: Collection, body: LookupBody, caller: Annotated[Caller, Depends(needs("read"))]) -> Response:
     """The records among *ids* that are stored, in the order asked for."""
-    app = caller.host.app
-    with app.store.reading() as tx:
-        found = records_named(app, tx, collection, body.ids, stages=body.stages)
-    return paged(found.values(), None)
+    found = LookUps(caller.host.app).together(collection, body.ids, stages=body.stages)
+    return Response(found, media_type="application/json")
 
 
 def one(

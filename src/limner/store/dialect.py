@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.elements import ClauseElement
 
-from limner.errors import ConfigurationError, MissingExtra
+from limner.errors import ConfigurationError, MissingExtra, StoreUnavailable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -105,6 +105,11 @@ def _open_postgresql(url: URL) -> Engine:
     if schema != "public":
         event.listen(engine, "connect", prepare)
     return engine
+
+
+def on_this_machine(engine: Engine) -> bool:
+    """Whether a reading waits for nothing but this machine's disk: a file in WAL mode, which no writer locks."""
+    return engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:")
 
 
 def begin(connection: Connection, *, writing: bool) -> None:
@@ -216,6 +221,35 @@ class Statements:
         text, arrange = self._compiled[name]
         given: Any = list(rows) if arrange is None else [arrange(row) for row in rows]
         connection.exec_driver_sql(text, given)
+
+    def read(
+        self,
+        connection: Connection,
+        name: str,
+        make: Callable[[], ClauseElement],
+        *,
+        columns: Sequence[str],
+        row: tuple[Any, ...],
+    ) -> list[tuple[Any, ...]]:
+        """
+        The driver's own rows of what *make* makes, known as *name*, with the parameters *row* in order of *columns*.
+
+        The driver is asked directly: for questions so short that SQLAlchemy's own part would be most of them.
+
+        Raises:
+            StoreUnavailable: the database refused.
+        """
+        if name not in self._compiled:
+            self._compiled[name] = _compile(connection, make(), list(columns))
+        text, arrange = self._compiled[name]
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(text, row if arrange is None else arrange(row))
+            return list(cursor.fetchall())
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise StoreUnavailable(f"The store refused: {error}") from error
+        finally:
+            cursor.close()
 
 
 def _compile(

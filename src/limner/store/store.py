@@ -1,5 +1,6 @@
 """The store: transactions over one database, with a room for each noun."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,13 +9,14 @@ from sqlalchemy.exc import DBAPIError
 
 from limner.errors import StoreUnavailable
 from limner.store.callbacks import Callbacks, Deliveries
-from limner.store.dialect import Leadership, Statements, begin, open_engine, size_of
+from limner.store.dialect import Leadership, Statements, begin, on_this_machine, open_engine, size_of
 from limner.store.files import Files, HeldArtifacts
 from limner.store.groups import Groups
 from limner.store.idempotency import Idempotency
 from limner.store.jobs import Jobs
 from limner.store.journal import Journal
 from limner.store.ledger import Ledger
+from limner.store.lookups import LookUps
 from limner.store.migrate import bring_up
 from limner.store.models import Models
 from limner.store.nodes import Nodes
@@ -37,6 +39,7 @@ class Transaction:
         self.results = Results(connection, statements)
         self.tasks = Tasks(connection, statements)
         self.jobs = Jobs(connection, statements)
+        self.lookups = LookUps(connection, statements)
         self.ledger = Ledger(connection, statements)
         self.groups = Groups(connection, statements)
         self.models = Models(connection, statements)
@@ -72,6 +75,10 @@ class Store:
         bring_up(self._engine)
         #: Who of several processes on one database leads.
         self.leadership = Leadership(self._engine)
+        self._looking_up = threading.Lock()
+        self._kept: Connection | None = None
+        #: Whether a reading waits for nothing but this machine's disk.
+        self.on_this_machine = on_this_machine(self._engine)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -84,6 +91,30 @@ class Store:
         """A transaction that only reads: everything it sees is of one moment."""
         with self._begun(writing=False) as transaction:
             yield transaction
+
+    @contextmanager
+    def looking_up(self) -> Iterator[Transaction]:
+        """
+        The same as :meth:`reading`, one at a time, over a connection that is kept: for the shortest of questions.
+
+        To take a connection from the pool, and to give it back, takes longer than a few look-ups in a file do.
+        """
+        if not self.on_this_machine:
+            with self.reading() as transaction:
+                yield transaction
+            return
+        with self._looking_up:
+            if self._kept is None:
+                self._kept = self._engine.connect()
+            driver = self._kept.connection
+            try:
+                driver.execute("BEGIN")
+                yield Transaction(self._kept, self._statements)
+            except (DBAPIError, self._engine.dialect.loaded_dbapi.Error) as error:
+                raise StoreUnavailable(f"The store refused: {getattr(error, 'orig', error)}") from error
+            finally:
+                self._kept.rollback()
+                driver.rollback()
 
     @contextmanager
     def _begun(self, *, writing: bool) -> Iterator[Transaction]:
@@ -101,4 +132,8 @@ class Store:
 
     def close(self) -> None:
         """Let go of all connections."""
+        with self._looking_up:
+            if self._kept is not None:
+                self._kept.close()
+                self._kept = None
         self._engine.dispose()
