@@ -7,10 +7,14 @@ from limner.domain.workers import Told
 from limner.errors import ConfigurationError, MissingExtra
 from limner.server_client import Server, ServerClient, token_from, worker_name
 
+#: Schemes of buses that are servers of their own.
+_BROKERS = ("amqp", "amqps", "kafka")
+
 
 def connect_bus(url: str, *, password: str | None = None, far: bool = False) -> Bus:
     """
-    The bus behind *url*: ``memory:``, ``amqp:`` and ``amqps:``, or ``https:`` and ``http:`` for a far worker.
+    The bus behind *url*: ``memory:``, ``amqp:`` and ``amqps:``, ``kafka:``, or ``https:`` and ``http:`` for a far
+    worker.
 
     *password* is that of a broker's URL which names a user alone; *far*: as a worker uses it, whose user may write
     letters and answers and make no queues. A far worker's token is ``LIMNER_TOKEN``, or stands in the file that
@@ -28,16 +32,16 @@ def connect_bus(url: str, *, password: str | None = None, far: bool = False) -> 
         from limner.bus.http import HttpBus
 
         return HttpBus(ServerClient(url, token=token_from(None)), worker=worker_name())
-    if scheme in ("amqp", "amqps"):
-        return _rabbitmq(url, password=password, far=far)[0]
+    if scheme in _BROKERS:
+        return _broker(url, password=password, far=far)[0]
     raise ConfigurationError(
-        f"No bus speaks {scheme}: (setting `bus`); known are: memory:, amqp:, amqps:, https:, http:"
+        f"No bus speaks {scheme}: (setting `bus`); known are: memory:, amqp:, amqps:, kafka:, https:, http:"
     )
 
 
 def bus_of_project(url: str, project: str) -> str:
     """The bus of *project* where that of the project `default` is at *url*: its messages do not mix with others."""
-    if url.partition(":")[0] not in ("amqp", "amqps"):
+    if url.partition(":")[0] not in _BROKERS:
         return url
     return f"{url}{'&' if '?' in url else '?'}project={project}"
 
@@ -49,11 +53,11 @@ def connect_server(url: str, *, token: str | None, worker: str) -> Server:
     Raises:
         ConfigurationError: the URL cannot be one.
     """
-    if url.partition(":")[0] not in ("amqp", "amqps"):
+    if url.partition(":")[0] not in _BROKERS:
         return ServerClient(url, token=token)
     from limner.bus.mail_client import MailClient
 
-    bus, shown = _rabbitmq(url, password=token, far=True)
+    bus, shown = _broker(url, password=token, far=True)
     return MailClient(bus, worker=worker, shown=shown)
 
 
@@ -93,8 +97,23 @@ def connect_far_bus(
     )
 
 
-def _rabbitmq(url: str, *, password: str | None = None, far: bool = False) -> tuple[Bus, str]:
+def _broker(url: str, *, password: str | None = None, far: bool = False) -> tuple[Bus, str]:
     """The bus of a broker, and its address without the password."""
+    way = _kafka if url.startswith("kafka:") else _rabbitmq
+    return way(url, password=password, far=far)
+
+
+def _kafka(url: str, *, password: str | None, far: bool) -> tuple[Bus, str]:
+    try:
+        from limner.bus.kafka import KafkaBus
+        from limner.bus.kafka_place import place_of
+    except ModuleNotFoundError as error:
+        raise MissingExtra(extra="kafka", needs="The bus kafka:") from error
+    place = place_of(url, password=password)
+    return KafkaBus(place, far=far), place.shown
+
+
+def _rabbitmq(url: str, *, password: str | None, far: bool) -> tuple[Bus, str]:
     try:
         from limner.bus.rabbitmq import RabbitBus
         from limner.bus.rabbitmq_place import place_of
