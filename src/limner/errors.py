@@ -37,6 +37,10 @@ class BusUnavailable(LimnerError):
     """The bus cannot be reached; asking again is safe, the store still knows what is owed."""
 
 
+class EventsUnavailable(LimnerError):
+    """The broker of events does not take them; asking again is safe, the journal still knows what is owed."""
+
+
 class ArtifactsUnavailable(LimnerError):
     """The artifacts cannot be reached; asking again is safe."""
 

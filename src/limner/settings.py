@@ -32,6 +32,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bus: str = "memory:"
     #: URL or folder of the artifacts.
     artifacts: str = "file:.limner/artifacts"
+    #: URL of the broker that is told what changes; empty: nobody is told.
+    events: str = ""
     #: URL of the search index.
     index: str = "sqlite:.limner/index"
     #: Folder of fetched files.

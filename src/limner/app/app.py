@@ -5,6 +5,9 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import structlog
+
+from limner.app.announcing import announce
 from limner.app.auditing import Audit, audit
 from limner.app.failed import FailureRow, failed_rows
 from limner.app.looking import keys_in_scope, rows_of
@@ -21,13 +24,15 @@ from limner.domain.pipelines import Pipeline
 from limner.domain.records import ExportRow
 from limner.domain.values import Value
 from limner.engine.estimate import Plan, estimate
-from limner.errors import NotFound
+from limner.errors import EventsUnavailable, NotFound
 from limner.models.training import Trained, gate_of, train
 from limner.search.base import Page, Query
 from limner.settings import load_project
 from limner.sinks.connect import connect_sink
 from limner.sinks.layout import survey
 from limner.sources.base import Source
+
+_log = structlog.get_logger(__name__)
 
 #: Rows of a collection in one page of an export.
 _PAGE = 1000
@@ -87,7 +92,15 @@ class App(Parts):
         versions = self.now(engine, declared.name, request.choices).versions
         summary = self.runner(engine).run(request, versions, progress=progress)
         self.index(declared.name)
+        self.announce()
         return summary
+
+    def announce(self) -> None:
+        """Publish the events that are owed; where their broker is away, the next run or a server does."""
+        try:
+            announce(self)
+        except EventsUnavailable as error:
+            _log.warning("events_wait", project=self.project.name, reason=str(error))
 
     def plan(
         self,

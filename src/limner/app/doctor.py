@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from limner.app.lock import EngineLock, alive
 from limner.domain.pipelines import Implementation, Pipeline, Stage
 from limner.domain.tasks import ANSWERS
 from limner.errors import LimnerError, MissingExtra
+from limner.events.connect import connect_events
 from limner.search.connect import connect_search
 from limner.search.mapping import mapping_of
 from limner.settings import load_project, structs_fields
@@ -69,6 +71,7 @@ def examine(folder: Path, *, options: Mapping[str, object]) -> list[Finding]:
             "engine": _engine,
             "bus": _bus,
             "artifacts": _artifacts,
+            "events": _events,
             "cache": _cache,
             "systems": _systems,
             "pipelines": _pipelines,
@@ -96,6 +99,7 @@ _REMEDIES = {
     "store": "Correct the setting `store`, or see who may write there",
     "bus": "Correct the setting `bus`, or start what it names",
     "artifacts": "Correct the setting `artifacts`, or see who may write there",
+    "events": "Correct the setting `events`, or start what it names",
     "cache": "Correct the setting `cache`, or see who may write there",
     "systems": "Install the system again, or remove it",
     "pipelines": "Correct the pipeline file, or the setting `pipelines`",
@@ -158,6 +162,14 @@ def _artifacts(app: App) -> Iterator[Finding]:
     token = os.urandom(16)
     app.artifacts.delete(app.artifacts.put(token))
     yield _sound("artifacts", f"{app.settings.artifacts}: may be written")
+
+
+def _events(app: App) -> Iterator[Finding]:
+    if not app.settings.events:
+        return
+    with closing(connect_events(app.settings.events)) as publisher:
+        publisher.publish([])
+    yield _sound("events", f"{app.settings.events.partition(':')[0]}: the broker takes them")
 
 
 def _cache(app: App) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec import structs
 
+from limner.app.announcing import Announcing
 from limner.app.app import App
 from limner.app.callback_pages import Format, formats_of
 from limner.app.hosting import Host
@@ -34,6 +35,7 @@ class Projects:
         self._own_workers = own_workers
         self._hosts: dict[str, Host] = {}
         self._outboxes: list[Outbox] = []
+        self._announcing: list[Announcing] = []
         self._lock = threading.Lock()
         self._formats: dict[str, Format] | None = None
 
@@ -90,6 +92,8 @@ class Projects:
         """Stop them all; what is not done by then goes on with the next start."""
         for outbox in self._outboxes:
             outbox.stop(grace)
+        for announcing in self._announcing:
+            announcing.stop(grace)
         for host in self._hosts.values():
             host.stop(grace)
 
@@ -104,6 +108,8 @@ class Projects:
             outbox = Outbox(host, key=self.key, formats=self._formats)
             self._outboxes.append(outbox)
             host.followers.append(lambda: _tick(outbox, host))
+            if app.settings.events:
+                self._announcing.append(Announcing(host))
         return host
 
     def _folder(self) -> Path:

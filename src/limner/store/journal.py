@@ -15,6 +15,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     """What one commit changed in one collection."""
 
     number: int
+    #: When, in seconds since the epoch.
+    at: float
     collection: int
     #: ``records`` (fields), ``results``, or ``version`` (which result is served moved; no records are named).
     kind: str
@@ -33,7 +35,7 @@ class Journal(Noun):
         """The next entries after number *after*."""
         query = select(journal).where(journal.c.pk > after).order_by(journal.c.pk).limit(limit)
         return [
-            Entry(number=row.pk, collection=row.collection, kind=row.kind, records=list(unpack(row.records)))
+            Entry(number=row.pk, at=row.at, collection=row.collection, kind=row.kind, records=list(unpack(row.records)))
             for row in self.connection.execute(query)
         ]
 

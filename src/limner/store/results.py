@@ -45,6 +45,23 @@ class StoredResult(Struct, frozen=True, kw_only=True):
         return _failure.decode(self.value) if self.status is Status.FAILED else None
 
 
+class BareResult(Struct, frozen=True):
+    """One result alone."""
+
+    record: int
+    node: int
+    version: int
+    status: Status
+    read: bytes
+    value_digest: bytes
+    value: bytes
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it failed, if it did."""
+        return _failure.decode(self.value) if self.status is Status.FAILED else None
+
+
 class FailedAttempt(Struct, frozen=True, kw_only=True):
     """One attempt that failed, final or not."""
 
@@ -205,6 +222,16 @@ class Results(Noun):
             )
             for row in self.connection.execute(query.order_by(results.c.pk))
         ]
+
+    def of_records(self, keys: Sequence[int]) -> list[BareResult]:
+        """Every result of some records, superseded versions included, without the tasks that made them."""
+        columns = [results.c[name] for name in BareResult.__struct_fields__]
+        found: list[BareResult] = []
+        for clause in self.spans(results.c.record, keys):
+            for row in self.rows(select(*columns).where(clause).order_by(results.c.record, results.c.node)):
+                record, node, version, status, read, value_digest, value = row
+                found.append(BareResult(record, node, version, _STATUS[status], read, value_digest, value))
+        return found
 
     def failed(
         self, *, versions: Mapping[int, int], after: int = 0, limit: int = 1000, span: tuple[int, int] | None = None

@@ -1,0 +1,1 @@
+"""The room that tells other programs what changed: CloudEvents from the journal, on a broker of their choice."""
