@@ -1,39 +1,25 @@
 """A plain HTTP proxy, as a site behind a firewall has one: what goes through it is counted."""
 
 import http.client
-import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
+from tests.listening import Listening
 
-class Proxy:
+
+class Proxy(Listening):
     """Forwards whatever it is asked for; entered, it serves on *address* until the block ends."""
 
     def __init__(self, address: str) -> None:
         #: Requests by the host and port that they were for.
         self.requests: Counter[str] = Counter()
-        self._server = _Server((address, 0), _Handler)
-        self._server.proxy = self
-        self.url = f"http://{address}:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        server = _Server((address, 0), _Handler)
+        server.proxy = self
+        super().__init__(server)
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
     proxy: Proxy
 
 

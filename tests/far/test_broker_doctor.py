@@ -18,9 +18,10 @@ from limner.app.doctor import Finding, State
 from limner.app.doctor_far import examine_ways
 from limner.clock import SystemClock
 from limner.domain.jobs import Job
-from tests.far.rig import Server, free_port, until
+from tests.far.rig import Server
 from tests.far.workers import WorkerProcess
-from tools.services import Broker
+from tests.waiting import until
+from tools.services import Broker, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -8,8 +8,8 @@ import threading
 from collections import Counter
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
+
+from tests.listening import Listening
 
 #: Messages that may be said again long after they were answered.
 _LATE = "tasks:complete"
@@ -18,7 +18,7 @@ _HOP = ("host", "connection", "content-length", "accept-encoding")
 _SELDOM = 0.1
 
 
-class Proxy:
+class Proxy(Listening):
     """
     Stands between workers and a server; entered, it forwards until the block ends.
 
@@ -36,20 +36,7 @@ class Proxy:
         self.did: Counter[str] = Counter()
         #: What the server said of answers: ``committed``, ``duplicate``, …
         self.told: Counter[str] = Counter()
-        self._listening = _Listening(self)
-        self._thread = threading.Thread(target=self._listening.serve_forever, args=(0.02,), daemon=True)
-        self.url = f"http://127.0.0.1:{self._listening.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._listening.shutdown()
-        self._listening.server_close()
-        self._thread.join(10)
+        super().__init__(_Server(self))
 
     def roll(self, path: str) -> set[str]:
         """What happens to one message."""
@@ -99,7 +86,7 @@ class Proxy:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: "_Listening"
+    server: "_Server"
 
     def do_GET(self) -> None:
         """Pass it on."""
@@ -150,9 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
 
-class _Listening(ThreadingHTTPServer):
-    daemon_threads = True
-
+class _Server(ThreadingHTTPServer):
     def __init__(self, proxy: Proxy) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.proxy = proxy

@@ -7,8 +7,6 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
 
 import httpx
 from PIL import Image
@@ -17,6 +15,7 @@ from limner.addresses import AddressGuard
 from limner.domain.values import Value
 from limner.systems.antenna.blobs import Blobs
 from limner.systems.antenna.size_shape import SizeShape
+from tests.listening import Listening
 
 SLUG = "moths"
 DETECTOR = {"key": "blob-detector", "name": "Blob detector"}
@@ -74,7 +73,7 @@ class Waiting:
         self.passed += seconds
 
 
-class ModelService:
+class ModelService(Listening):
     """Finds blobs and sorts them by shape; entered, it serves until the block ends."""
 
     def __init__(self, *, cold_until: Callable[[], bool] = lambda: False) -> None:
@@ -88,29 +87,7 @@ class ModelService:
         self.paths: list[str] = []
         self.spoil: Spoil = lambda answer: answer
         self._lock = threading.Lock()
-        self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="model-service")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def host(self) -> str:
-        """Host and port."""
-        return f"127.0.0.1:{self._server.server_address[1]}"
-
-    @property
-    def url(self) -> str:
-        """Its root."""
-        return f"http://{self.host}"
+        super().__init__(_Server(self))
 
     def client(self, *, timeout: float = 30.0) -> httpx.Client:
         """What a worker that may reach it gives its inferrers."""
@@ -204,8 +181,6 @@ def _detection(image_id: str, image: Image.Image, box: Value) -> dict[str, Value
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
     def __init__(self, service: ModelService) -> None:
         self.service = service
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -7,7 +7,8 @@ import pytest
 
 from limner.app.doctor import Finding, State, examine
 from limner.app.doctor_far import examine_ways
-from tests.far.rig import Server, until
+from tests.far.rig import Server
+from tests.waiting import until
 from tools.services import Broker
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
