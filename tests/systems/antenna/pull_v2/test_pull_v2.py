@@ -1,7 +1,7 @@
 """The routes of existing workers: an unmodified one registers, takes pictures and hands results in."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 import pytest
@@ -48,6 +48,12 @@ def existing(request: pytest.FixtureRequest) -> Iterator[Existing]:
 def by(worker: ExistingWorker) -> tuple[str, str]:
     """The step that *worker* does."""
     return ("OBJECT_DETECTION", worker.slug)
+
+
+def ask(served: Trap, worker: ExistingWorker, pictures: PictureServer, frames: Sequence[TrapFrame]) -> Job:
+    """A job over *frames* for *worker*, which has registered for it."""
+    worker.register()
+    return served.submit(images_of(frames, url=pictures.url), [by(worker)])
 
 
 def work_until_done(worker: ExistingWorker, served: Trap, job: Job) -> None:
@@ -106,8 +112,7 @@ def test_jobs_are_whole_numbers(
     """Only jobs that chose one of the pipelines are listed, by a number, for these workers expect one."""
     # given
     worker = existing(served)
-    worker.register()
-    job = served.submit(images_of(small_night[:1], url=pictures.url), [by(worker)])
+    job = ask(served, worker, pictures, small_night[:1])
 
     # then
     assert worker.jobs() == [{"id": number_of(job.id), "pipeline_slug": worker.slug}]
@@ -128,8 +133,7 @@ def test_failure_without_image_id(
         return {"error": "no GPU left", "image_id": None} if task["image_id"] == bad else answered(task)
 
     worker = existing(served, answer)
-    worker.register()
-    job = served.submit(images_of(small_night, url=pictures.url), [by(worker)])
+    job = ask(served, worker, pictures, small_night)
 
     # when
     work_until_done(worker, served, job)
@@ -153,8 +157,7 @@ def test_undeclared_algorithm_is_refused_once(
         return said
 
     worker = existing(served, answer)
-    worker.register()
-    job = served.submit(images_of(small_night[:1], url=pictures.url), [by(worker)])
+    job = ask(served, worker, pictures, small_night[:1])
 
     # when
     work_until_done(worker, served, job)
@@ -173,8 +176,7 @@ def test_answer_is_told_field_for_field(
     """Tasks and the answer to results have the fields that these workers read."""
     # given
     worker = existing(served)
-    worker.register()
-    job = served.submit(images_of(small_night[:1], url=pictures.url), [by(worker)])
+    job = ask(served, worker, pictures, small_night[:1])
 
     # when
     work_until_done(worker, served, job)
@@ -198,8 +200,7 @@ def test_second_answer_changes_nothing(
     """A result that is posted twice, as after a lost answer, is taken once."""
     # given
     worker = existing(served)
-    worker.register()
-    job = served.submit(images_of(small_night[:1], url=pictures.url), [by(worker)])
+    job = ask(served, worker, pictures, small_night[:1])
     work_until_done(worker, served, job)
     before = served.results(served.job(job))
 
@@ -218,8 +219,7 @@ def test_forged_subject_is_refused(
     """A reply subject that was not handed out, or was changed on the way, commits nothing."""
     # given
     worker = existing(served)
-    worker.register()
-    job = served.submit(images_of(small_night[:1], url=pictures.url), [by(worker)])
+    job = ask(served, worker, pictures, small_night[:1])
     until(lambda: worker.take(number_of(job.id)))
     (task,) = worker.taken
     right = lease_of(task["reply_subject"])
@@ -244,8 +244,7 @@ def test_pictures_stay_with_a_silent_worker(
     # given
     served = trap(facades=["antenna-v2"], lease=1.0)
     worker = existing(served)
-    worker.register()
-    job = served.submit(images_of(small_night[:1], url=pictures.url), [by(worker)])
+    job = ask(served, worker, pictures, small_night[:1])
     until(lambda: worker.take(number_of(job.id)))
     began = served.host.clock.now()
 
