@@ -97,6 +97,10 @@ def test_job_of_stored_records(served: Served) -> None:
     # then
     job = served.client.get(f"/api/v1/jobs/{served.ended(made['id'])}").json()
     assert (job["counts"]["done"], job["inferred"]) == (2, 0)
+    found = {stage["stage"]: stage for stage in job["stages"]}
+    of_roots = found["shout"]
+    assert sum(of_roots[way] for way in ("done", "failed", "skipped", "open", "elsewhere")) == 2
+    assert (of_roots["elsewhere"], found["code"]["elsewhere"]) == (2, None)
 
 
 def test_number_beyond_64_bits(served: Served) -> None:

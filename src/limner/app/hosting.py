@@ -47,7 +47,7 @@ class Host:
     """
 
     def __init__(self, app: App, *, key: ServerKey, leads: bool = True, own_workers: bool = True) -> None:
-        """*leads*: this process runs the engine's loop; *own_workers*: it infers too."""
+        """*leads*: this process runs the engine's loop; *own_workers*: it infers more than what is light, too."""
         self.name = app.project.name
         self.app = app
         self.key = key
@@ -141,8 +141,11 @@ class Host:
             self.engine.start()
         self.intaking.end_impossible()
         self.intaking.go_on()
-        if self._own_workers:
-            self._worker = self._stack.enter_context(self.app.working(self._own_topics()))
+        topics = self._own_topics()
+        if self._own_workers or topics:
+            self._worker = self._stack.enter_context(
+                self.app.working(topics, parallel=None if self._own_workers else 1)
+            )
         self._leading = True
 
     def stop(self, grace: timedelta) -> None:
@@ -250,14 +253,19 @@ class Host:
 
     def serves(self, address: str) -> bool:
         """Whether a worker of this process serves *address*, ``pipeline.stage/implementation``."""
-        return self.leads and self._own_workers and address in self._own_topics()
+        return self.leads and address in self._own_topics()
 
     def _own_topics(self) -> list[str]:
-        """The addresses of the implementations that this process can serve itself."""
+        """
+        The addresses of the implementations that this process serves itself.
+
+        What is light is among them even where all else is left to far workers: nobody thinks of starting one for it.
+        """
         return [
             f"{name}.{stage}/{way}"
             for name, pipeline in self.pipelines.items()
             for stage, way in self.serving.served_here(pipeline)
+            if self._own_workers or pipeline.stage(stage).light_by(way)
         ]
 
     def _begin(self, name: str, run: Callable[[], None]) -> None:

@@ -30,6 +30,9 @@ class StageProgress(Struct, frozen=True, kw_only=True):
     skipped: int
     #: Records in its tasks that have not ended.
     open: int
+    #: Records of the job that are in no task of its own: what is known of them was reused, another job's task is at it,
+    #: or a step before decides. None where it is about children, which nobody counts beforehand.
+    elsewhere: int | None
     tasks: int
     #: Records that ended a minute, over the last five.
     rate_per_minute: float
@@ -109,7 +112,14 @@ def job_progress(
     tallies = tx.progress.by_node(job=job.id, since=now - WINDOW)
     serving = tx.workers.serving(now=now)
     stages = [
-        _stage(view, node, tallies.get(node.pk) or StageTally(node.pk), serving=serving, served_here=served_here)
+        _stage(
+            view,
+            node,
+            tallies.get(node.pk) or StageTally(node.pk),
+            records=counts.records,
+            serving=serving,
+            served_here=served_here,
+        )
         for node in view.nodes
     ]
     return JobProgress(
@@ -132,12 +142,14 @@ def _stage(
     node: Node,
     tally: StageTally,
     *,
+    records: int,
     serving: Mapping[str, Served],
     served_here: Callable[[str], bool],
 ) -> StageProgress:
     address = address_of(view, node)
     seen = serving.get(address, Served())
     rate = tally.recent * 60 / WINDOW
+    own = tally.done + tally.failed + tally.skipped + tally.open
     return StageProgress(
         stage=node.stage.name,
         implementation=node.implementation,
@@ -146,6 +158,8 @@ def _stage(
         failed=tally.failed,
         skipped=tally.skipped,
         open=tally.open,
+        # A round that is tried again has tasks for records that had tasks before.
+        elsewhere=max(0, records - own) if node.collection == view.pipeline.collection else None,
         tasks=tally.tasks,
         rate_per_minute=round(rate, 3),
         eta_seconds=round(tally.open * 60 / rate, 1) if rate else None,
@@ -165,12 +179,13 @@ def _waiting(
     trouble: str | None,
 ) -> str | None:
     """Why nothing of a job goes on, as far as that can be told."""
-    if not counts.open:
+    waiting = [stage for stage in stages if stage.open]
+    # A record whose fate is known may still be waited for by a step that is not required.
+    if not counts.open and not waiting:
         return None if job.sealed else "its records are still being taken in"
     if trouble:
         # Heartbeats go the same way, so that workers would look as if they were gone.
         return f"no message moves: {trouble}"
-    waiting = [stage for stage in stages if stage.open]
     for stage in waiting:
         if not stage.workers_live:
             seen = "never seen" if stage.last_seen is None else f"last seen {_ago(now - stage.last_seen)} ago"

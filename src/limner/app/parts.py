@@ -177,8 +177,12 @@ class Parts:
             fetcher.close()
 
     @contextmanager
-    def working(self, topics: list[str]) -> Iterator[Worker]:
-        """A worker in this process serves *topics* until the block ends; what it fetched is kept as settings say."""
+    def working(self, topics: list[str], *, parallel: int | None = None) -> Iterator[Worker]:
+        """
+        A worker in this process serves *topics* until the block ends; what it fetched is kept as settings say.
+
+        *parallel* is how many inferrers of each there are; None means as the settings say.
+        """
         with self.fetching() as fetcher:
             worker = Worker(
                 self.bus,
@@ -188,7 +192,7 @@ class Parts:
                 name=f"{socket.gethostname()}-{os.getpid()}",
                 clock=self.clock,
                 topics=topics,
-                parallel=self.settings.parallel or max(1, (os.cpu_count() or 2) // 2),
+                parallel=parallel or self.settings.parallel or max(1, (os.cpu_count() or 2) // 2),
                 cache=self.project.path(self.settings.cache),
                 allow_hosts=self.settings.allow_hosts,
                 log=self.project.home / "inferrers.log",

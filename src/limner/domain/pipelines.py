@@ -43,6 +43,8 @@ class Implementation(Struct, frozen=True, kw_only=True):
     reads: Mapping[str, str | Read] | None = None
     #: Conditions in place of the stage's; None means those.
     when: tuple[Condition, ...] | None = None
+    #: Whether it is light, where the stage says otherwise; None means as the stage says.
+    light: bool | None = None
 
 
 class Stage(Struct, frozen=True, kw_only=True):
@@ -82,6 +84,9 @@ class Stage(Struct, frozen=True, kw_only=True):
     isolation: str = "process"
     #: Megabytes of memory that the inferrer's process may use beyond its start.
     memory_mb: int | None = None
+    #: Costs next to nothing and needs nothing but what the server has: the server does it itself, even where it leaves
+    #: all else to far workers.
+    light: bool = False
 
     def chosen(self, name: str) -> Implementation:
         """The implementation called *name*."""
@@ -101,6 +106,11 @@ class Stage(Struct, frozen=True, kw_only=True):
         """The conditions of *implementation*."""
         own = self.chosen(implementation).when
         return self.when if own is None else own
+
+    def light_by(self, implementation: str) -> bool:
+        """Whether a server does *implementation* itself in any case."""
+        own = self.chosen(implementation).light
+        return self.light if own is None else own
 
 
 class Index(Struct, frozen=True, kw_only=True):
@@ -226,6 +236,7 @@ def make_stage(
     retry: RetryPolicy | None = None,
     isolation: str = "process",
     memory_mb: int | None = None,
+    light: bool = False,
 ) -> Stage:
     """
     Declare one step: *infer* names the inferrer, or *implementations* names several.
@@ -257,6 +268,7 @@ def make_stage(
         retry=retry or RetryPolicy(),
         isolation=isolation,
         memory_mb=memory_mb,
+        light=light,
     )
     _check_stage(made)
     return made

@@ -55,6 +55,8 @@ _header = Stage(
     retry=_retry,
     batch=16,
     timeout=timedelta(seconds=30),
+    # No client asks for it, so nobody starts a worker for it.
+    light=True,
 )
 
 _detect = Stage(
@@ -71,6 +73,7 @@ _detect = Stage(
             infer=f"{_HOME}.given_boxes:GivenBoxes",
             reads={"boxes": "detections", "image": _picture},
             when=(where("detections", "exists", reason="no boxes were given"),),
+            light=True,
         ),
     },
     retry=_retry,
@@ -131,6 +134,7 @@ _condition = Stage(
     retry=_retry,
     batch=500,
     isolation="thread",
+    light=True,
 )
 
 _frame = Stage(
@@ -145,6 +149,7 @@ _frame = Stage(
     retry=_retry,
     batch=100,
     isolation="thread",
+    light=True,
 )
 
 _track = Stage(

@@ -40,6 +40,7 @@ detectors = {
         infer=f"{HOME}.given_boxes:GivenBoxes",
         reads={"boxes": "detections", "image": PICTURE},
         when=(where("detections", "exists", reason="no boxes were given"),),
+        light=True,
     ),
 }
 classifiers = {
@@ -90,6 +91,8 @@ header = Stage(
     batch=16,
     timeout=timedelta(seconds=30),
     retry=retry,
+    # Done by the server itself, even where workers elsewhere do all the rest.
+    light=True,
 )
 detect = Stage(
     "detect",
@@ -151,6 +154,7 @@ condition = Stage(
     batch=500,
     isolation="thread",
     retry=retry,
+    light=True,
 )
 frame = Stage(
     "frame",
@@ -164,6 +168,7 @@ frame = Stage(
     batch=100,
     isolation="thread",
     retry=retry,
+    light=True,
 )
 track = Stage(
     "track",
