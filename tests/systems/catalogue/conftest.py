@@ -17,6 +17,12 @@ from tests.systems.catalogue.projects import CatalogueProject, from_template
 PLATES = 10
 #: What every test's run of a copy has in common: fetched pictures are kept, as in the run that made it.
 KEPT = "always"
+MEASURES = """\
+    from PIL import Image
+
+    def size(image: Image.Image) -> dict:
+        return {"width": image.width}
+"""
 
 
 class Library(NamedTuple):
@@ -99,6 +105,14 @@ def with_codes(app: App, *, seed: int) -> None:
     """Train codes on so few vectors that no gate would accept them, and let them serve."""
     trained = app.train("catalogue.codes", seed=seed, parameters={"groups": 8, "centres": 4})
     app.promote(f"codes@{trained.version.number}", force=True, by="a test")
+
+
+@pytest.fixture
+def measuring(cat: CatalogueProject) -> CatalogueProject:
+    """A project that does one cheap thing with each picture, sixteen in a batch."""
+    cat.write("measures.py", MEASURES)
+    cat.stages('Stage("size", infer="measures:size", reads={"image": file("image_url")}, batch=16)')
+    return cat
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from PIL import Image
 
 from limner.app.app import App, open_app
 from limner.app.running import Summary
+from limner.testing.picture_server import PictureServer
 
 #: The head of every pipeline file that a test writes.
 IMPORTS = """\
@@ -22,6 +23,32 @@ from datetime import timedelta
 from limner import *
 
 """
+
+
+#: The shipped pipeline's words and kinds of query over vectors that the records bring along.
+_GIVEN = """\
+from limner import *
+from limner.systems.catalogue import system
+
+SOURCE = {"source": "the library's own index"}
+words = system.pipelines[0].index
+pipeline = Pipeline(
+    "catalogue",
+    collection="images",
+    stages=[
+        Stage("palette", infer="given", params=SOURCE, reads={"palette": "given.palette"},
+              outputs={"vector": Vector(length=1000, unit=True), "average_color_hex": Text(optional=True)}),
+        Stage("features", infer="given", params=SOURCE, reads={"features": "given.features"},
+              outputs={"vector": FEATURES}),
+    ],
+    index=Index(text=words.text, filters=FILTERS, vectors=["features.vector"], encoders=words.encoders),
+)
+"""
+
+
+def over_given_vectors(*, filters: str, features: str = "Vector(unit=True)") -> str:
+    """A pipeline file that searches by vectors which the records bring along; *filters* and *features* as written."""
+    return _GIVEN.replace("FILTERS", filters).replace("FEATURES", features)
 
 
 class CatalogueProject:
@@ -80,6 +107,11 @@ def from_template(folder: Path) -> CatalogueProject:
     with as_file(files("limner.systems.catalogue").joinpath("template")) as template:
         shutil.copytree(template, folder, ignore=shutil.ignore_patterns("__pycache__"))
     return CatalogueProject(folder)
+
+
+def rows(server: PictureServer, names: Iterable[str]) -> list[dict[str, object]]:
+    """A record for each picture of *server*."""
+    return [{"id": name, "image_url": server.url(name)} for name in names]
 
 
 def empty(folder: Path) -> CatalogueProject:

@@ -10,37 +10,18 @@ import pytest
 
 from tests.api.served import Served, serving
 from tests.systems.catalogue.conftest import Library
-from tests.systems.catalogue.projects import CatalogueProject
+from tests.systems.catalogue.projects import CatalogueProject, over_given_vectors
 from tests.waiting import until
 
 ROOT = "/catalogue/v2"
-#: The shipped pipeline's words and filters over vectors that the records bring along.
-GIVEN = """\
-from limner import *
-from limner.systems.catalogue import system
-
-SOURCE = {"source": "the library's own index"}
-words = system.pipelines[0].index
-pipeline = Pipeline(
-    "catalogue",
-    collection="images",
-    stages=[
-        Stage("palette", infer="given", params=SOURCE, reads={"palette": "given.palette"},
-              outputs={"vector": Vector(length=1000, unit=True), "average_color_hex": Text(optional=True)}),
-        Stage("features", infer="given", params=SOURCE, reads={"features": "given.features"},
-              outputs={"vector": Vector(unit=True)}),
-    ],
-    index=Index(text=words.text, filters=[*words.filters, "parent.production_dates"], vectors=["features.vector"],
-                encoders=words.encoders),
-)
-"""
 
 
 def project_of(folder: Path) -> CatalogueProject:
     """A project over documents in the indexed shape."""
     folder.mkdir(parents=True)
     project = CatalogueProject(folder)
-    project.pipeline.write_text(GIVEN, encoding="utf-8")
+    pipeline = over_given_vectors(filters='[*words.filters, "parent.production_dates"]')
+    project.pipeline.write_text(pipeline, encoding="utf-8")
     return project
 
 

@@ -6,33 +6,15 @@ import pytest
 
 from limner.testing.picture_server import PictureServer, Reply
 from tests.systems.catalogue.conftest import Library
-from tests.systems.catalogue.projects import CatalogueProject, Process, adds_up, numbered_pictures, plain_picture
+from tests.systems.catalogue.projects import CatalogueProject, Process, adds_up, numbered_pictures, plain_picture, rows
 
-MEASURE = 'Stage("size", infer="stubs:size", reads={"image": file("image_url")})'
 STUBS = """\
     import time
-    from PIL import Image
-
-    def size(image: Image.Image) -> dict:
-        return {"width": image.width}
 
     def sleeper(name: str) -> dict:
         time.sleep(1)
         return {"name": name}
 """
-
-
-@pytest.fixture
-def measuring(cat: CatalogueProject) -> CatalogueProject:
-    """A project that does one cheap thing with each picture."""
-    cat.write("stubs.py", STUBS)
-    cat.stages(MEASURE)
-    return cat
-
-
-def rows(server: PictureServer, names: list[str]) -> list[dict[str, object]]:
-    """A record for each picture of *server*."""
-    return [{"id": name, "image_url": server.url(name)} for name in names]
 
 
 def test_m1_fetched_once_for_all_stages(library: Library) -> None:
@@ -75,7 +57,7 @@ def test_m2_killed_run_is_cleaned_up_by_the_next(measuring: CatalogueProject) ->
     pictures = numbered_pictures(80)
     with PictureServer(pictures, delay=timedelta(seconds=0.03)) as server:
         measuring.write("limner.toml", f'allow_hosts = ["{server.host}"]\nper_host = 2\n')
-        measuring.edit('file("image_url")}', 'file("image_url")}, batch=4, task_size=4')
+        measuring.edit("batch=16", "batch=4, task_size=4")
         measuring.records(rows(server, list(pictures)))
         killed = Process(measuring, "run('catalogue', 'records.jsonl', progress=tell)")
         killed.wait_for(4)

@@ -12,37 +12,7 @@ from limner.errors import SearchUnavailable, UsageError
 from limner.systems.catalogue import plates
 from limner.systems.catalogue.palette import colour
 from tests.systems.catalogue.conftest import Library
-from tests.systems.catalogue.projects import CatalogueProject, plain_picture
-
-#: The shipped pipeline's words and kinds of query over vectors that the records bring along.
-GIVEN = """\
-    from limner import *
-    from limner.systems.catalogue import system
-
-    SOURCE = {"source": "the library's own index"}
-    words = system.pipelines[0].index
-    pipeline = Pipeline(
-        "catalogue",
-        collection="images",
-        stages=[
-            Stage(
-                "palette",
-                infer="given",
-                params=SOURCE,
-                reads={"palette": "given.palette"},
-                outputs={"vector": Vector(length=1000, unit=True), "average_color_hex": Text(optional=True)},
-            ),
-            Stage(
-                "features",
-                infer="given",
-                params=SOURCE,
-                reads={"features": "given.features"},
-                outputs={"vector": Vector(length=4096, unit=True)},
-            ),
-        ],
-        index=Index(text=words.text, filters=["licence"], vectors=["features.vector"], encoders=words.encoders),
-    )
-"""
+from tests.systems.catalogue.projects import CatalogueProject, over_given_vectors, plain_picture
 
 
 def test_s1_similar(library: Library) -> None:
@@ -205,7 +175,7 @@ def test_s1_s2_orders_of_the_original(cat: CatalogueProject, shared_data: Path) 
     expected = json.loads((folder / "expected.json").read_text())
     names = {row["id"]: row["fixture"] for row in rows}
     ids = {fixture: identity for identity, fixture in names.items()}
-    cat.write("pipeline.py", GIVEN)
+    cat.write("pipeline.py", over_given_vectors(filters='["licence"]', features="Vector(length=4096, unit=True)"))
 
     # when
     with cat.open() as app:

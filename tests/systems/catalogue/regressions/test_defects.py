@@ -23,15 +23,11 @@ from tests.systems.catalogue.projects import (
     limner,
     numbered_pictures,
     plain_picture,
+    rows,
 )
 
-MEASURE = 'Stage("size", infer="stubs:size", reads={"image": file("image_url")}, batch=16)'
 STUBS = """\
     import time
-    from PIL import Image
-
-    def size(image: Image.Image) -> dict:
-        return {"width": image.width}
 
     def noted(name: str) -> dict:
         with open("calls.log", "a") as log:
@@ -45,19 +41,6 @@ STUBS = """\
         return {"name": name}
 """
 NAME = 'Stage("noted", infer="stubs:noted", reads={"name": "name"})'
-
-
-@pytest.fixture
-def measuring(cat: CatalogueProject) -> CatalogueProject:
-    """A project that does one cheap thing with each picture, sixteen in a batch."""
-    cat.write("stubs.py", STUBS)
-    cat.stages(MEASURE)
-    return cat
-
-
-def rows(server: PictureServer, names: list[str]) -> list[dict[str, object]]:
-    """A record for each picture of *server*."""
-    return [{"id": name, "image_url": server.url(name)} for name in names]
 
 
 def test_bad_item_spares_batch(measuring: CatalogueProject) -> None:

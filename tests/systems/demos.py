@@ -1,0 +1,32 @@
+"""Demonstrations of systems, run as a user types them."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.pace import allowed
+
+
+def check_demo(system: str, folder: Path, *, told: Iterable[str]) -> Path:
+    """Run ``limner demo SYSTEM`` in *folder*: it ends well within a minute and says all that; the project it made."""
+    # given
+    started = time.monotonic()
+
+    # when
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("limner")), "demo", system],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    # then
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert time.monotonic() - started < allowed(60)
+    made = folder / f"limner-demo-{system}"
+    for words in (*told, str(made / "pictures")):
+        assert words in done.stdout, done.stdout
+    return made
