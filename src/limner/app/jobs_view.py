@@ -116,7 +116,7 @@ def job_progress(
             view,
             node,
             tallies.get(node.pk) or StageTally(node.pk),
-            records=counts.records,
+            records=line.counts.records,
             serving=serving,
             served_here=served_here,
         )
