@@ -11,7 +11,7 @@ import uvicorn
 from msgspec import structs
 
 from limner.api.app import create
-from limner.api.serving import listen
+from limner.api.serving import KEEP_ALIVE, listen
 from limner.app.projects import Projects
 from limner.app.tokens import Tokens
 from limner.clock import Clock
@@ -146,7 +146,11 @@ def serving(
     app = create(projects, public=public)
     projects.start()
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, log_config=None, access_log=False, timeout_graceful_shutdown=1, timeout_keep_alive=KEEP_ALIVE
+        )
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     served = Served(f"http://127.0.0.1:{listening.getsockname()[1]}", projects, folder)

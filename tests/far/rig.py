@@ -12,6 +12,7 @@ import httpx
 import uvicorn
 
 from limner.api.app import create
+from limner.api.serving import KEEP_ALIVE
 from limner.app.hosting import Host
 from limner.app.projects import Projects
 from limner.app.submitting import Submission
@@ -66,7 +67,12 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.projects = Projects(load_project(folder, environment={}), own_workers=own_workers)
         config = uvicorn.Config(
-            create(self.projects), host="127.0.0.1", port=self.port, log_level="error", timeout_graceful_shutdown=1
+            create(self.projects),
+            host="127.0.0.1",
+            port=self.port,
+            log_level="error",
+            timeout_graceful_shutdown=1,
+            timeout_keep_alive=KEEP_ALIVE,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="server", daemon=True)

@@ -25,7 +25,8 @@ from limner.settings import Project
 _log = structlog.get_logger(__name__)
 #: Connections that wait to be taken.
 _BACKLOG = 2048
-_KEEP_ALIVE = 75
+#: Seconds for which a connection is kept without a question: longer than clients keep theirs, so that none is cut off.
+KEEP_ALIVE = 75
 #: The part of the grace in which requests are answered to their end; the rest is for workers.
 _ANSWERING = 0.6
 
@@ -101,7 +102,7 @@ class Serving:
             access_log=False,
             server_header=False,
             backlog=_BACKLOG,
-            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_keep_alive=KEEP_ALIVE,
             # uvicorn waits so long, a float of seconds as well as an int.
             timeout_graceful_shutdown=self._grace.total_seconds() * _ANSWERING,  # type: ignore[arg-type]  # see above
         )

@@ -12,6 +12,7 @@ import httpx
 import uvicorn
 
 from limner.api.app import create
+from limner.api.serving import KEEP_ALIVE
 from limner.app.hosting import Host
 from limner.app.projects import Projects
 from limner.clock import Clock
@@ -40,7 +41,9 @@ class LocalServer:
         found = load_project(project, environment={}, options=options) if isinstance(project, Path) else project
         self.projects = Projects(found, clock=clock, own_workers=own_workers)
         # Without a life of the application: the projects are started and stopped here.
-        self._config = uvicorn.Config(create(self.projects), log_level="error", timeout_graceful_shutdown=1)
+        self._config = uvicorn.Config(
+            create(self.projects), log_level="error", timeout_graceful_shutdown=1, timeout_keep_alive=KEEP_ALIVE
+        )
         self._grace = grace
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.bind(("127.0.0.1", 0))

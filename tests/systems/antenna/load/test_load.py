@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from limner.api.app import create
-from limner.api.serving import listen
+from limner.api.serving import KEEP_ALIVE, listen
 from limner.app.projects import Projects
 from limner.app.submitting import Submission
 from limner.clock import Clock, MovedClock
@@ -96,7 +96,9 @@ def serving(folder: Path, *, task_size: int, clock: Clock | None = None) -> Iter
     (folder / "pipeline.py").write_text(PIPELINE.format(task_size=task_size))
     projects = Projects(load_project(folder, environment={}), clock=clock, own_workers=False)
     listening = listen("127.0.0.1", 0)
-    config = uvicorn.Config(create(projects), log_config=None, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        create(projects), log_config=None, timeout_graceful_shutdown=1, timeout_keep_alive=KEEP_ALIVE
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     projects.start()
