@@ -11,7 +11,8 @@ from limner.systems.antenna.trap_pictures import TrapFrame
 from limner.testing.local_server import LocalServer
 from limner.testing.picture_server import PictureServer
 from tests.far.workers import WorkerProcess
-from tests.systems.antenna.trap import CLASSIFY, DETECT, TRACK, Trap, images_of, new_project, until
+from tests.systems.antenna.trap import CLASSIFY, DETECT, TRACK, Trap, images_of, new_project
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
