@@ -175,6 +175,53 @@ def test_open_inference_protocol_errors_by_record(server: ModelServer, client: h
     assert codes_of([absent]) == ["INPUT_INVALID"]
 
 
+def _answer(*tensors: Value) -> tuple[int, Value]:
+    return 200, {"outputs": list(tensors)}
+
+
+def test_codes_beside_errors_are_those_of_their_records(server: ModelServer, client: httpx.Client) -> None:
+    """Codes may stand as parameters of the errors, as Limner's own door answers, or in tensors of their own."""
+    # given
+    texts = ["", "no picture there", "odd"]
+    error = {"name": "error", "shape": [3], "datatype": "BYTES", "data": texts}
+    values = {"name": "v", "shape": [3, 2], "datatype": "FP32", "data": [1, 2, None, None, None, None]}
+    codes = [None, "SOURCE_NOT_FOUND", "no code of ours"]
+    beside = {**error, "parameters": {"codes": codes, "reasons": [None, "gone", None]}}
+    tensors = {"name": "code", "shape": [3], "datatype": "BYTES", "data": ["", "INPUT_INVALID", ""]}
+    host = host_of(client, url=server.url, protocol="v2", model="m")
+
+    # when
+    server.respond = lambda path, body, headers: _answer(values, beside)
+    by_parameter = run_values(host, 1, 2, 3)
+    server.respond = lambda path, body, headers: _answer(values, error, tensors)
+    by_tensor = run_values(host, 1, 2, 3)
+
+    # then
+    assert codes_of(by_parameter) == [None, "SOURCE_NOT_FOUND", "MODEL_ERROR"]
+    assert by_parameter[1].failure is not None
+    assert by_parameter[1].failure.reason == "gone"
+    assert codes_of(by_tensor) == [None, "INPUT_INVALID", "MODEL_ERROR"]
+    assert [list(value) for value in (values_of(by_parameter)[0], values_of(by_tensor)[0])] == [["v"], ["v"]]
+
+
+def test_a_bad_row_fails_its_record_alone(server: ModelServer, client: httpx.Client) -> None:
+    """A row with a word, with nothing, or with a number that is none: OUTPUT_INVALID for it, and for no other."""
+    # given
+    rows = b'[0.5, 1.5], [0.5, "two"], [NaN, 1.0], [null, 1.0], [2.5, 3.5]'
+    body = b'{"outputs": [{"name": "v", "shape": [5, 2], "datatype": "FP32", "data": [' + rows + b"]}]}"
+    server.respond = lambda path, asked, headers: (200, body)
+    params: dict[str, Value] = {"url": server.url, "protocol": "v2", "model": "m"}
+    host = Host(runtime("http", params=params, outputs={"v": Vector(length=2)}), client=client)
+
+    # when
+    outcomes = run_values(host, 1, 2, 3, 4, 5)
+
+    # then
+    bad = "OUTPUT_INVALID"
+    assert codes_of(outcomes) == [None, bad, bad, bad, None]
+    assert len(server.asked) == 1
+
+
 def test_vectors_of_a_server_are_checked_and_stored_as_float32(server: ModelServer, client: httpx.Client) -> None:
     """What a server answers keeps the stage's declaration or is refused, record by record."""
     # given

@@ -46,7 +46,9 @@ def from_v2(answer: Value, *, count: int) -> list[object]:
     """
     By record a dictionary of the output tensors' rows: numbers, text, or NumPy vectors.
 
-    A BYTES tensor called ``error`` tells, by record, why it failed; an empty text means that it did not.
+    A BYTES tensor called ``error`` tells, by record, why it failed; an empty text means that it did not. Failure codes
+    and reasons stand beside it: as its parameters ``codes`` and ``reasons``, one for each record, as Limner's own door
+    answers, or as tensors ``code`` and ``reason``. A row that is no vector of its tensor fails its record alone.
     """
     tensors = answer.get("outputs") if isinstance(answer, dict) else None
     if not isinstance(tensors, list):
@@ -55,7 +57,8 @@ def from_v2(answer: Value, *, count: int) -> list[object]:
     for tensor in tensors:
         for row, value in zip(rows, _rows(tensor, count=count), strict=True):
             row[str(tensor["name"])] = value
-    return [_failed(row) if row.get("error") else _without_error(row) for row in rows]
+    told = _told_beside([tensor for tensor in tensors if tensor["name"] == "error"], count=count)
+    return [_row(row, told=beside) for row, beside in zip(rows, told, strict=True)]
 
 
 def _json_value(value: object) -> Value:
@@ -79,8 +82,26 @@ def _failed(item: Mapping[str, object]) -> FailedRecord:
     return FailedRecord(code, str(item["error"]), reason=str(reason) if reason else None)
 
 
-def _without_error(row: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in row.items() if name != "error"}
+def _row(row: Mapping[str, object], *, told: Mapping[str, object]) -> object:
+    """The output of one record: its values, or why there are none."""
+    if row.get("error"):
+        return _failed({**told, **{name: value for name, value in row.items() if value is not None}})
+    bad = next((value for value in row.values() if isinstance(value, FailedRecord)), None)
+    # Only an answer that tells errors tells codes beside them; elsewhere they are outputs like any other.
+    beside = ("error", "code", "reason") if "error" in row else ()
+    return bad or {name: value for name, value in row.items() if name not in beside}
+
+
+def _told_beside(errors: list[Value], *, count: int) -> list[dict[str, object]]:
+    """By record what the parameters of the tensor of errors tell of it."""
+    parameters = errors[0].get("parameters") if errors else None
+    found: list[dict[str, object]] = [{} for _ in range(count)]
+    for name, key in (("codes", "code"), ("reasons", "reason")):
+        column = parameters.get(name) if isinstance(parameters, dict) else None
+        if isinstance(column, list) and len(column) == count:
+            for told, value in zip(found, column, strict=True):
+                told[key] = value
+    return found
 
 
 def _tensor(name: str, column: list[object]) -> Value:
@@ -130,9 +151,16 @@ def _rows(tensor: Value, *, count: int) -> list[object]:
     pieces = [data[start * width : (start + 1) * width] for start in range(count)]
     if tensor.get("datatype") not in _FLOATS:
         return list(pieces)
+    return [_vector(piece, shape=shape[1:], name=str(name)) for piece in pieces]
+
+
+def _vector(piece: list[object], *, shape: list[int], name: str) -> object:
     import numpy as np  # an extra: servers that answer with numbers and text go without it
 
-    return [np.array(piece, dtype=np.float32).reshape(shape[1:]) for piece in pieces]
+    try:
+        return np.array(piece, dtype=np.float32).reshape(shape)
+    except (TypeError, ValueError) as error:
+        return FailedRecord(FailureCode.OUTPUT_INVALID, f"The server's output {name} is no vector of numbers: {error}")
 
 
 def _flat(data: Value) -> list[object]:
