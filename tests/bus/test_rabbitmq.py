@@ -107,6 +107,24 @@ def test_a_wrong_password_is_named(url: str) -> None:
         assert "does not accept the user" in str(bus.trouble())
 
 
+def test_a_queue_that_is_refused_is_told(url: str) -> None:
+    """A queue that the broker refuses fails whoever asks for it, waiting or not; the others are as before."""
+    place = place_of(url)
+    with closing(pika.BlockingConnection(place.parameters())) as connection, closing(connect_bus(url)) as bus:
+        # Somebody made it of another type.
+        channel = connection.channel()
+        channel.queue_declare(place.queue("work"), durable=True)
+
+        for wait in (timedelta(), timedelta(seconds=30)):
+            with pytest.raises(BusUnavailable, match="refuses"):
+                bus.take(["work"], limit=1, wait=wait)
+        with pytest.raises(BusUnavailable, match="refuses"):
+            bus.count("work")
+
+        assert bus.take(["other"], limit=1) == []
+        channel.queue_delete(place.queue("work"))
+
+
 @pytest.fixture
 def broker(require_service: Callable[[str], str], tmp_path: Path) -> Iterator[Broker]:
     """A broker of the test's own, to be stopped and filled."""

@@ -90,9 +90,9 @@ class Takes:
             for held in found:
                 held.give_back()
 
-    def refused(self, topic: Topic, reason: str) -> None:
-        """The broker refuses a topic: tell who waits for it."""
-        for wish in list(topic.wishes):
+    def refused(self, topic: Topic, wishes: Sequence[Wish], reason: str) -> None:
+        """The broker refuses a topic: tell who waits for it, and whose *wishes* are looked after there."""
+        for wish in [*topic.wishes, *wishes]:
             self._fail(wish.done, reason)
             self._withdraw(wish)
         for done in topic.asked:
@@ -116,7 +116,7 @@ class Takes:
             elif not wish.done.done():
                 self._look(wish, topics[1:])
 
-        topics[0].get(wish.limit, looked)
+        topics[0].get(wish, looked)
 
     def _withdraw(self, wish: Wish) -> None:
         if wish.timer is not None:

@@ -42,8 +42,8 @@ class Taker(Protocol):
     def fulfil(self, wish: Wish, found: Sequence[Held]) -> None:
         """Give *found* to who wished, and be done with the wish."""
 
-    def refused(self, topic: "Topic", reason: str) -> None:
-        """The broker refuses a topic: tell who waits for it."""
+    def refused(self, topic: "Topic", wishes: Sequence[Wish], reason: str) -> None:
+        """The broker refuses a topic: tell who waits for it, and whose *wishes* are looked after there."""
 
 
 class Consumer:
@@ -78,9 +78,9 @@ class Topic:
         self._wished = 0.0
         #: Who asks for the count.
         self.asked: list[Future[int]] = []
-        #: What waits for the channel, and questions for single messages, one at a time: ``limit`` and who asked.
+        #: What waits for the channel, and questions for what is there now, one at a time: whose, and who is told.
         self._parked: list[Callable[[pika.channel.Channel], None]] = []
-        self._gets: deque[tuple[int, list[Held], Callable[[list[Held]], None]]] = deque()
+        self._gets: deque[tuple[Wish, list[Held], Callable[[list[Held]], None]]] = deque()
 
     # Its channel
 
@@ -123,9 +123,11 @@ class Topic:
         """The broker closed the channel alone: a right is missing, or a message was held too long."""
         if channel is not self._channel or self._taker.connection is None or not self._taker.connection.is_open:
             return
+        gets, self._gets = self._gets, deque()
         self.lose()
         self._parked.clear()
-        self._taker.refused(self, f"{self._taker.place.shown} refuses {self._taker.place.queue(self.name)}: {reason}")
+        told = f"{self._taker.place.shown} refuses {self._taker.place.queue(self.name)}: {reason}"
+        self._taker.refused(self, [wish for wish, _, _ in gets], told)
 
     def _cancelled(self, _: pika.frame.Method) -> None:
         """The queue was deleted: make it again."""
@@ -176,9 +178,9 @@ class Topic:
             self.buffer.popleft().give_back()
         self.pump()
 
-    def get(self, limit: int, call: Callable[[list[Held]], None]) -> None:
+    def get(self, wish: Wish, call: Callable[[list[Held]], None]) -> None:
         """Ask for what is there now, one by one; *call* is given it, perhaps nothing."""
-        self._gets.append((limit, [], call))
+        self._gets.append((wish, [], call))
         if len(self._gets) == 1:
             self.when_open(self._get)
 
@@ -194,10 +196,10 @@ class Topic:
         body: bytes,
     ) -> None:
         held = self._held(channel, method.delivery_tag, properties, body, freed=_nothing)
-        limit, found, _ = self._gets[0]
+        wish, found, _ = self._gets[0]
         if self._taker.hands.take(held):
             found.append(held)
-        if len(found) >= limit:
+        if len(found) >= wish.limit:
             self._got()
         else:
             self._get(channel)
@@ -207,8 +209,8 @@ class Topic:
             self._got()
 
     def _got(self) -> None:
-        limit, found, call = self._gets.popleft()
-        found += self.some(limit - len(found))
+        wish, found, call = self._gets.popleft()
+        found += self.some(wish.limit - len(found))
         call(found)
         if self._gets:
             self.when_open(self._get)
