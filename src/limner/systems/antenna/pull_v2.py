@@ -10,6 +10,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
+from msgspec import Struct
 from starlette.responses import Response
 
 from limner.api.auth import Caller
@@ -87,16 +88,14 @@ def _add_register(router: APIRouter, known: _Routes, working: Callable[[Request]
         except NotUnderstood as error:
             raise Refused(422, str(error), errors=[FieldError(field="pipelines", message=str(error))]) from error
 
-    for path in ("/projects/{project}/pipelines/", "/projects/{project}/pipelines"):
-        router.add_api_route(
-            path,
-            register,
-            methods=["POST"],
-            status_code=201,
-            summary="A worker names the pipelines that it serves",
-            include_in_schema=path.endswith("/"),
-            openapi_extra=described(RegisterAsk),
-        )
+    _add_post(
+        router,
+        "/projects/{project}/pipelines",
+        register,
+        takes=RegisterAsk,
+        summary="A worker names the pipelines that it serves",
+        status=201,
+    )
 
 
 def _add_jobs(router: APIRouter, known: _Routes, working: Callable[[Request], Caller]) -> None:
@@ -131,15 +130,7 @@ def _add_tasks(router: APIRouter, known: _Routes, working: Callable[[Request], C
         )
         return answered(request, {"tasks": found})
 
-    for path in ("/jobs/{job}/tasks/", "/jobs/{job}/tasks"):
-        router.add_api_route(
-            path,
-            tasks,
-            methods=["POST"],
-            summary="Take pictures",
-            include_in_schema=path.endswith("/"),
-            openapi_extra=described(TasksAsk),
-        )
+    _add_post(router, "/jobs/{job}/tasks", tasks, takes=TasksAsk, summary="Take pictures")
 
 
 def _add_results(router: APIRouter, known: _Routes, working: Callable[[Request], Caller]) -> None:
@@ -156,12 +147,26 @@ def _add_results(router: APIRouter, known: _Routes, working: Callable[[Request],
         answer = ResultsAnswer(status="accepted", job_id=job, results_queued=queued, tasks=found)
         return answered(request, answer)
 
-    for path in ("/jobs/{job}/result/", "/jobs/{job}/result"):
+    _add_post(router, "/jobs/{job}/result", results, takes=ResultsAsk, summary="Hand in what models said")
+
+
+def _add_post(
+    router: APIRouter,
+    path: str,
+    call: Callable[..., object],
+    *,
+    takes: type[Struct],
+    summary: str,
+    status: int = 200,
+) -> None:
+    """A route whose body is *takes*; workers ask with a slash at the end and without, and the document shows one."""
+    for one in (f"{path}/", path):
         router.add_api_route(
-            path,
-            results,
+            one,
+            call,
             methods=["POST"],
-            summary="Hand in what models said",
-            include_in_schema=path.endswith("/"),
-            openapi_extra=described(ResultsAsk),
+            status_code=status,
+            summary=summary,
+            include_in_schema=one != path,
+            openapi_extra=described(takes),
         )
