@@ -14,12 +14,8 @@ from limner.addresses import AddressGuard
 from limner.domain.values import Value
 from limner.errors import AddressRefused
 from limner.systems.antenna.process_answers import whole_box
-from limner.systems.antenna.process_service import (
-    ProcessService,
-    ProcessServiceClassifier,
-    ServiceRefused,
-    ServiceUnavailable,
-)
+from limner.systems.antenna.process_client import ServiceRefused, ServiceUnavailable
+from limner.systems.antenna.process_service import ProcessService, ProcessServiceClassifier
 from limner.systems.antenna.process_wire import BoundingBox, NotUnderstood
 from limner.systems.antenna.size_shape import SizeShape
 from limner.systems.antenna.trap_pictures import TrapFrame, night
