@@ -11,38 +11,20 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from limner.bus.base import Delivery
 from limner.bus.http import HttpBus
-from limner.clock import SystemClock
-from limner.domain.digests import digest
-from limner.domain.tasks import (
-    ANSWERS,
-    STOPPING,
-    Answer,
-    Heartbeat,
-    Outcome,
-    Released,
-    Status,
-    Task,
-    decode_task,
-    encode_message,
-)
-from limner.domain.values import decode, encode
+from limner.domain.tasks import ANSWERS, STOPPING, Heartbeat, Released, decode_task, encode_message
+from limner.domain.values import decode
 from limner.domain.workers import Told
-from limner.errors import BusUnavailable, UsageError
+from limner.errors import UsageError
 from tests.far.consumer import Consumer
-from tests.far.rig import INFERRERS, PIPELINE, Server
+from tests.far.http_bus import SINGLY, TOPIC, answer, bus_of, numbers, settings, take_all
+from tests.far.rig import Server
 from tests.pace import allowed
 from tests.waiting import LONG, until
-
-TOPIC = "far.double/default"
-#: One record a task; a value may be anything.
-SINGLY = PIPELINE.replace("task_size=8", "task_size=1").replace("batch=4", "batch=1")
-WIDE = PIPELINE.replace('outputs={"value": Number()},', "").replace("task_size=8", "task_size=64")
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +32,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose own process infers nothing."""
     with Server(tmp_path_factory.mktemp("server") / "project", pipeline=SINGLY, settings=settings()) as served:
         yield served
-
-
-def settings(**more: object) -> str:
-    """The settings of a server that has many tasks out at once, and takes nobody for lost."""
-    chosen = {"lease": 60.0, "in_flight": 1000} | more
-    return "".join(f"{name} = {value}\n" for name, value in chosen.items())
 
 
 @pytest.fixture
@@ -66,51 +42,9 @@ def bus(server: Server) -> Iterator[HttpBus]:
     made.close()
 
 
-def bus_of(server: Server, *, name: str = "w1", **options: object) -> HttpBus:
-    """The bus of a worker that says hello."""
-    assert Consumer(server, name=name).hello()["told"] == []
-    return HttpBus(server.client(), worker=name, **options)  # type: ignore[arg-type]  # the tests' own options
-
-
-def take_all(bus: HttpBus, *, count: int) -> list[Delivery]:
-    """Take until so many came."""
-    taken: list[Delivery] = []
-    while len(taken) < count:
-        more = bus.take([TOPIC], limit=count - len(taken), wait=LONG)
-        assert more, f"only {len(taken)} of {count} came"
-        taken += more
-    return taken
-
-
 def records(deliveries: Sequence[Delivery]) -> list[int]:
     """The numbers that the records of tasks are to double."""
     return [decode(value) for one in deliveries for value in decode_task(one.body).columns["number"]]
-
-
-def answer(task: Task, *, value: object = None, worker: str = "w1", last: bool = True) -> bytes:
-    """The answer that a worker gives to a whole task."""
-    data = encode({"value": 1.0} if value is None else value)
-    return encode_message(
-        Answer(
-            task=task.id,
-            attempt=task.attempt,
-            worker=worker,
-            outcomes=[
-                Outcome(index=at, status=Status.DONE, value=data, value_digest=digest(data), read_digest=b"r" * 16)
-                for at in range(len(task.keys))
-            ],
-            keys=task.keys,
-            asked=task.asked,
-            started=SystemClock().now(),
-            seconds=0.1,
-            last=last,
-        )
-    )
-
-
-def numbers(count: int, *, start: int = 0) -> list[dict[str, int]]:
-    """Records."""
-    return [{"number": start + n} for n in range(count)]
 
 
 def test_tasks_come_in_order(server: Server, bus: HttpBus) -> None:
@@ -266,124 +200,4 @@ def test_why_nothing_comes_is_told(server: Server) -> None:
     assert bus.take([TOPIC], limit=1) == []
 
     assert "code version is 0 and not 1" in heard[0].why
-    bus.close()
-
-
-@pytest.mark.slow
-def test_a_server_that_is_away_is_unavailable(tmp_path: Path) -> None:
-    """Questions and heartbeats say so; an answer is kept."""
-    with Server(tmp_path / "project", pipeline=SINGLY) as server:
-        bus = bus_of(server)
-        server.submit(numbers(1))
-        (one,) = take_all(bus, count=1)
-    task = decode_task(one.body)
-
-    with pytest.raises(BusUnavailable, match="cannot be reached"):
-        bus.take([TOPIC], limit=1)
-    with pytest.raises(BusUnavailable):
-        bus.publish(ANSWERS, [encode_message(Heartbeat(worker="w1", tasks=[task.id]))])
-    bus.publish(ANSWERS, [answer(task)])
-
-    assert not bus.flush(timedelta(seconds=0.2))
-    bus.close()
-
-
-@pytest.mark.slow
-def test_answers_are_kept_until_the_server_is_back(tmp_path: Path) -> None:
-    """What was said while the server was away is committed when it comes back: it lost what it had sent, not this."""
-    folder = tmp_path / "project"
-    with Server(folder, pipeline=SINGLY, settings=settings()) as server:
-        bus = bus_of(server)
-        job = server.submit(numbers(3))
-        tasks = [decode_task(one.body) for one in take_all(bus, count=3)]
-    bus.publish(ANSWERS, [answer(task, value={"value": 5.0}) for task in tasks])
-
-    with Server(folder, pipeline=SINGLY, settings=settings(), port=server.port) as again:
-        assert bus.flush(LONG)
-        assert again.wait(job) == "done"
-        assert again.values(job) == {f"r{n}": {"value": 5.0} for n in range(3)}
-    bus.close()
-
-
-@pytest.mark.slow
-def test_a17_a_huge_answer_is_sent_in_parts_and_nothing_is_cut(tmp_path: Path) -> None:
-    """Sixty-four records of 29,000 scores are far more than one body may have; each arrives whole."""
-    with Server(tmp_path / "project", pipeline=WIDE, inferrers=INFERRERS, settings=settings()) as server:
-        bus = bus_of(server)
-        job = server.submit(numbers(64))
-        (one,) = take_all(bus, count=1)
-        task = decode_task(one.body)
-        scores = {"scores": [n / 29_000 for n in range(29_000)]}
-        body = answer(task, value=scores)
-        assert len(body) > bus.max_body_bytes
-
-        bus.publish(ANSWERS, [body])
-
-        assert bus.flush(LONG)
-        assert server.wait(job) == "done"
-        assert list(server.values(job).values()) == [scores] * 64
-        bus.close()
-
-
-@pytest.mark.slow
-def test_a_smaller_limit_than_was_told_is_learned_from_the_refusal(tmp_path: Path) -> None:
-    """413 names the limit; the worker halves, and succeeds."""
-    with Server(tmp_path / "project", pipeline=WIDE, inferrers=INFERRERS, settings=settings()) as server:
-        bus = bus_of(server, max_body_bytes=40_000_000)
-        job = server.submit(numbers(64))
-        (one,) = take_all(bus, count=1)
-
-        bus.publish(ANSWERS, [answer(decode_task(one.body), value={"text": "x" * 300_000})])
-
-        assert bus.flush(LONG)
-        assert server.wait(job) == "done"
-        assert bus.max_body_bytes == 10_000_000
-        bus.close()
-
-
-def test_a_record_that_is_too_large_alone_fails_and_says_what_to_do(tmp_path: Path) -> None:
-    """One value above the limit cannot travel: it fails, its neighbours do not."""
-    with Server(tmp_path / "project", pipeline=WIDE, inferrers=INFERRERS, settings=settings()) as server:
-        bus = bus_of(server, max_body_bytes=100_000)
-        job = server.submit(numbers(2))
-        (one,) = take_all(bus, count=1)
-        task = decode_task(one.body)
-        small, large = (encode({"text": "x" * count}) for count in (10, 200_000))
-        outcomes = [
-            Outcome(index=at, status=Status.DONE, value=data, value_digest=digest(data))
-            for at, data in enumerate((small, large))
-        ]
-        whole = Answer(
-            task=task.id,
-            attempt=1,
-            worker="w1",
-            outcomes=outcomes,
-            keys=task.keys,
-            asked=task.asked,
-            started=0.0,
-            seconds=0,
-        )
-
-        bus.publish(ANSWERS, [encode_message(whole)])
-
-        assert bus.flush(LONG)
-        assert server.wait(job) == "done_with_failures"
-        assert server.values(job)["r0"] == {"text": "x" * 10}
-        bus.close()
-
-
-@pytest.mark.slow
-def test_what_is_kept_beyond_a_bound_lies_on_the_disk(tmp_path: Path) -> None:
-    """Forty megabytes of answers do not stay in memory while nobody takes them."""
-    with Server(tmp_path / "project", pipeline=WIDE, settings=settings()) as server:
-        bus = bus_of(server)
-        server.submit(numbers(64))
-        (one,) = take_all(bus, count=1)
-    body = answer(decode_task(one.body), value={"text": "x" * 70_000})
-
-    for _ in range(10):
-        bus.publish(ANSWERS, [body])
-
-    assert bus._outbox.held <= 16_000_000
-    assert bus._outbox.filed > 20_000_000
     bus.close()

@@ -15,19 +15,7 @@ from limner.domain.jobs import Job, JobState
 from limner.domain.tasks import STOPPING, Heartbeat, Released, Task
 from limner.engine.receipts import Taken
 from limner.errors import StoreUnavailable
-from tests.app.hosts import (
-    Hands,
-    ask,
-    at_work,
-    counts_of,
-    doubled,
-    ended,
-    job_of,
-    sealed,
-    taken,
-    things,
-    values_of,
-)
+from tests.app.hosts import Hands, ask, at_work, counts_of, doubled, ended, job_of, sealed, taken, things, values_of
 from tests.waiting import until
 
 MINUTE = timedelta(minutes=1)
