@@ -1,17 +1,6 @@
 """Tables of the server's door: tokens, far workers, callbacks with their outbox, and files."""
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Float,
-    Index,
-    Integer,
-    LargeBinary,
-    SmallInteger,
-    Table,
-    Text,
-    text,
-)
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, SmallInteger, Table, Text, text
 
 from limner.store.work_tables import KEY, metadata
 
