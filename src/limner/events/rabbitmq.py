@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from time import monotonic
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pika
@@ -14,6 +15,7 @@ from limner.events.cloud_events import CONTENT_TYPE
 EXCHANGE = "limner.events"
 #: Seconds to connect, for the whole greeting, and for the broker to confirm what was published together.
 _CONNECT, _GREET, _CONFIRM = 5.0, 15.0, 30.0
+_HANG_UP = 1.0
 
 
 class RabbitPublisher(Publisher):
@@ -100,43 +102,46 @@ class RabbitPublisher(Publisher):
 
     def _have(self, channel: pika.channel.Channel) -> None:
         self._channel, self._number = channel, 0
-        self._loop.stop()
 
     def _on_confirm(self, frame: pika.frame.Method) -> None:
         last = frame.method.delivery_tag
         if not isinstance(frame.method, pika.spec.Basic.Ack):
             self._broken = "a queue did not take an event in"
         self._flying -= {number for number in self._flying if number <= last} if frame.method.multiple else {last}
-        if self._broken or not self._flying:
-            self._loop.stop()
 
     def _lose(self, error: BaseException) -> None:
         self._broken = self._broken or str(error) or type(error).__name__
         self._channel = None
-        self._loop.stop()
 
     def _wait(self, done: Callable[[], bool], *, seconds: float) -> None:
         """Run the loop until *done*, or until the connection is lost, or for too long."""
-        if not done() and not self._broken:
-            self._turn(seconds)
+        self._turn(seconds, until=lambda: done() or bool(self._broken))
         if self._broken or not done():
             reason = self._broken or f"it has not answered for {seconds:g} s"
             self._drop()
             raise EventsUnavailable(f"The broker of events, {self._shown}, does not take them: {reason}.")
 
-    def _turn(self, seconds: float) -> None:
-        """Run the loop until something stops it, at most so long."""
-        timer = self._loop.call_later(seconds, self._loop.stop)
+    def _turn(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> None:
+        """Run the loop until *until*, at most so long."""
+        ends = monotonic() + seconds
+        timer = self._loop.call_later(seconds, lambda: None)
+        self._loop.activate_poller()
         try:
-            self._loop.start()
+            while not until() and monotonic() < ends:
+                self._loop.poll()
+                self._loop.process_timeouts()
         finally:
+            self._loop.deactivate_poller()
             self._loop.remove_timeout(timer)
 
     def _drop(self) -> None:
         """Forget the connection, in good order where there is one."""
         connection, self._connection, self._channel = self._connection, None, None
         self._flying.clear()
-        if connection is not None and connection.is_open:
-            self._broken = "closed"
+        if connection is None:
+            return
+        if connection.is_open:
             connection.close()
-            self._turn(1.0)
+        self._turn(_HANG_UP, until=lambda: bool(connection.is_closed))
+        # The socket is closed by what pika leaves to the next turn.
+        self._turn(0.01)
