@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Send
 
 from limner.api.schemas import builtins_of
 
@@ -24,11 +23,15 @@ def answer(value: object, *, status: int = 200, headers: dict[str, str] | None =
     return Response(encoded(value), status_code=status, media_type="application/json", headers=headers)
 
 
-async def send_json(send: Send, body: bytes, *, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-    """Answer 200 with *body*, which is JSON, without the making of a response: for what is asked all the time."""
-    own = ((b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": 200, "headers": [*own, *headers]})
-    await send({"type": "http.response.body", "body": body})
+class Encoded(Response):
+    """200 with a body that is JSON and headers that are bytes already: for what is asked by the thousand a second."""
+
+    def __init__(self, body: bytes, *, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        self.status_code = 200
+        self.background = None
+        self.body = body
+        length = (b"content-length", str(len(body)).encode())
+        self.raw_headers = [(b"content-type", b"application/json"), length, *headers]
 
 
 def paged(items: Iterable[object], following: str | None) -> Response:

@@ -13,9 +13,11 @@ from limner.api import health, hot, inference, jobs, models, overview, problems,
 from limner.api.auth import Auth, needs
 from limner.api.bounds import Bounds
 from limner.api.doors import Doors
+from limner.api.mailbox import Mailbox
 from limner.api.schemas import Problem
 from limner.app.declared import load_target
 from limner.app.projects import Projects
+from limner.domain.tasks import Outcome
 from limner.errors import ConfigurationError
 
 _ABOUT = """\
@@ -38,7 +40,8 @@ class Server(FastAPI):
 
     def __init__(self, projects: Projects, doors: Doors, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]  # FastAPI's own options
-        self._hot = hot.Hot(projects)
+        self.state.mailbox = Mailbox[list[Outcome]]()
+        self._hot = hot.Hot(projects, self.state.mailbox)
         settings = projects.project.settings
         self._bounds = Bounds(self._inner, max_bytes=settings.max_request_bytes, unbounded=_unbounded)
         self.state.projects = projects

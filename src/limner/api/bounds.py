@@ -38,8 +38,7 @@ class Bounds:
         began = time.monotonic()
         said = _Said(send)
         try:
-            bounded = receive if self._free(scope) else self._bounded(scope, receive)
-            await self._app(scope, bounded, said)
+            await self._app(scope, self._bounded(scope, receive), said)
         except LimnerError as error:
             await said.instead(problem_of(error), scope, receive)
         except asyncio.CancelledError:
@@ -59,13 +58,16 @@ class Bounds:
             return
         _log.info("request", method=method, path=path, status=said.status, ms=round(took * 1000, 1))
 
-    def _free(self, scope: Scope) -> bool:
-        kind = _header(scope, b"content-type").partition(";")[0].strip().lower()
-        return kind in STREAMED or self._unbounded(scope)
-
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """*receive*, until more came than may."""
-        declared = _header(scope, b"content-length")
+        kind, declared = b"", b""
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                kind = value
+            elif name == b"content-length":
+                declared = value
+        if _streamed(kind) or self._unbounded(scope):
+            return receive
         if declared.isdigit() and int(declared) > self._max:
             raise self._too_large()
         left = self._max
@@ -106,5 +108,5 @@ class _Said:
             await response(scope, receive, self)
 
 
-def _header(scope: Scope, name: bytes) -> str:
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+def _streamed(kind: bytes) -> bool:
+    return bool(kind) and kind.partition(b";")[0].strip().lower().decode("latin-1") in STREAMED

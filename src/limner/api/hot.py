@@ -5,14 +5,15 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from starlette.datastructures import Headers
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from limner.api.answers import send_json
+from limner.api.answers import Encoded
 from limner.api.auth import Auth, address_of
 from limner.api.inference import inferred
 from limner.api.lookups import AskedTogether
+from limner.api.mailbox import Mailbox
 from limner.app.projects import Projects
+from limner.domain.tasks import Outcome
 
 Handler: TypeAlias = Callable[[Auth, Scope, Receive, Send], Awaitable[None]]
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
@@ -22,8 +23,9 @@ _RECORD = re.compile(r"/api/v1/collections/([^/]+)/records/(.+)", re.DOTALL)
 class Hot:
     """Finds the handler of a hot route; everything about it is the same as behind the router."""
 
-    def __init__(self, projects: Projects) -> None:
+    def __init__(self, projects: Projects, mailbox: Mailbox[list[Outcome]]) -> None:
         self._projects = projects
+        self._mailbox = mailbox
         self._lookups: dict[str, AskedTogether] = {}
 
     def handler(self, scope: Scope) -> Handler | None:
@@ -31,31 +33,29 @@ class Hot:
         if scope["method"] == "POST" and scope["path"].startswith("/v2/models/"):
             match = _INFER.fullmatch(scope["path"])
             if match is not None:
-                return _infer(match[1], match[2])
+                return self._infer(match[1], match[2])
         elif scope["method"] == "GET" and not scope["query_string"] and scope["path"].startswith("/api/v1/coll"):
             match = _RECORD.fullmatch(scope["path"])
             if match is not None:
                 return self._record(match[1], match[2])
         return None
 
+    def _infer(self, stage: str, version: str | None) -> Handler:
+        async def handle(auth: Auth, scope: Scope, receive: Receive, send: Send) -> None:
+            caller = auth.caller(Headers(scope=scope), scope="infer", address=address_of(scope))
+            response = await inferred(caller, await _body(receive), stage, version, mailbox=self._mailbox)
+            await response(scope, receive, send)
+
+        return handle
+
     def _record(self, collection: str, identity: str) -> Handler:
         async def handle(auth: Auth, scope: Scope, receive: Receive, send: Send) -> None:
             caller = auth.caller(Headers(scope=scope), scope="read", address=address_of(scope))
             host = caller.host
             lookups = self._lookups.get(host.name) or self._lookups.setdefault(host.name, AskedTogether(host.app))
-            await send_json(send, await lookups.find(collection, identity))
+            await Encoded(await lookups.find(collection, identity))(scope, receive, send)
 
         return handle
-
-
-def _infer(stage: str, version: str | None) -> Handler:
-    async def handle(auth: Auth, scope: Scope, receive: Receive, send: Send) -> None:
-        caller = auth.caller(Headers(scope=scope), scope="infer", address=address_of(scope))
-        body = await _body(receive)
-        response: Response = await inferred(caller, body, stage, version)
-        await response(scope, receive, send)
-
-    return handle
 
 
 async def _body(receive: Receive) -> bytes:

@@ -11,15 +11,16 @@ from msgspec import Struct, field
 from starlette.responses import Response
 
 from limner import __version__
-from limner.api.answers import answer
+from limner.api.answers import Encoded, answer
 from limner.api.auth import Caller, needs
+from limner.api.mailbox import Mailbox
 from limner.api.problems import FieldError, Refused, problem_of_failure
 from limner.api.schemas import model_of
 from limner.api.v2_wire import InferAnswer, InferRequest, Tensor, answer_of, read_request, rows_of
 from limner.app.keeping import Kept, keep
 from limner.app.model_facts import Metadata, metadata_of
 from limner.app.online import Online
-from limner.app.online_inputs import Input
+from limner.app.online_inputs import Input, without_files
 from limner.app.online_target import Target
 from limner.domain.tasks import Outcome
 
@@ -86,17 +87,19 @@ async def infer(request: Request, stage: StageName, caller: Infer) -> Response:
     Requests that come together share a batch; one bad record fails only itself. With the parameters
     ``keep``, ``collection`` and ``id`` one record is stored like any other.
     """
-    return await inferred(caller, await request.body(), stage, None)
+    return await inferred(caller, await request.body(), stage, None, mailbox=request.app.state.mailbox)
 
 
 async def infer_version(request: Request, stage: StageName, version: VersionName, caller: Infer) -> Response:
     """Infer some records now, by one version."""
-    return await inferred(caller, await request.body(), stage, version)
+    return await inferred(caller, await request.body(), stage, version, mailbox=request.app.state.mailbox)
 
 
-async def inferred(caller: Caller, body: bytes, stage: str, version: str | None) -> Response:
+async def inferred(
+    caller: Caller, body: bytes, stage: str, version: str | None, *, mailbox: Mailbox[list[Outcome]]
+) -> Response:
     """
-    The answer to an inference request.
+    The answer to an inference request; outcomes come by *mailbox*, the one of the event loop.
 
     Raises:
         LimnerError: there is no such stage, or the request is not right.
@@ -106,10 +109,12 @@ async def inferred(caller: Caller, body: bytes, stage: str, version: str | None)
     target = online.known(stage, version)
     if target is None:
         target = await run_in_threadpool(lambda: online.target(stage, version=version))
-    return await _answered(caller, asked, target, stage)
+    return await _answered(caller, asked, target, stage, mailbox=mailbox)
 
 
-async def _answered(caller: Caller, asked: InferRequest, target: Target, stage: str) -> Response:
+async def _answered(
+    caller: Caller, asked: InferRequest, target: Target, stage: str, *, mailbox: Mailbox[list[Outcome]]
+) -> Response:
     """The answer to a request that was understood, by the stage that it is for."""
     online = caller.online
     headers = _headers(target)
@@ -123,24 +128,40 @@ async def _answered(caller: Caller, asked: InferRequest, target: Target, stage: 
         outcomes = [kept.outcome]
         headers["limner-job"] = kept.job
     else:
-        outcomes = await _asked(online, target, rows)
+        outcomes = await _asked(online, target, rows, mailbox=mailbox)
     if len(outcomes) == 1 and outcomes[0].failure is not None:
         told = problem_of_failure(outcomes[0].failure)
         told.headers.update(headers)
         return told
     content = answer_of(asked, target, outcomes, name=stage)
-    return Response(content, media_type="application/json", headers=headers)
+    return Encoded(content, headers=[(name.encode(), value.encode()) for name, value in headers.items()])
 
 
-async def _asked(online: Online, target: Target, rows: Sequence[dict[str, Input]]) -> list[Outcome]:
+async def _asked(
+    online: Online, target: Target, rows: Sequence[dict[str, Input]], *, mailbox: Mailbox[list[Outcome]]
+) -> list[Outcome]:
     """What becomes of *rows*; files are written and fetched beside the event loop."""
-    plain = all(isinstance(value, bytes) for row in rows for value in row.values())
-    future = online.begin(target, rows) if plain else await run_in_threadpool(lambda: online.begin(target, rows))
-    limit = target.runtime.timeout.total_seconds() + _PATIENCE
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[list[Outcome]] = loop.create_future()
+
+    def told(outcomes: list[Outcome]) -> None:
+        mailbox.put(ended, outcomes)
+
+    if without_files(rows):
+        online.ask(target, rows, told=told)
+    else:
+        await run_in_threadpool(lambda: online.ask(target, rows, told=told))
+    late = loop.call_later(target.runtime.timeout.total_seconds() + _PATIENCE, _give_up, ended, target)
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(future), limit)
-    except TimeoutError:
-        raise Refused(504, f"{target.address} did not answer within {limit:g} s.") from None
+        return await ended
+    finally:
+        late.cancel()
+
+
+def _give_up(ended: "asyncio.Future[list[Outcome]]", target: Target) -> None:
+    if not ended.done():
+        limit = target.runtime.timeout.total_seconds() + _PATIENCE
+        ended.set_exception(Refused(504, f"{target.address} did not answer within {limit:g} s."))
 
 
 def _stored(online: Online, target: Target, asked: InferRequest) -> dict[str, Input]:

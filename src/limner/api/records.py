@@ -8,7 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from msgspec import Struct, field
 from starlette.responses import Response
 
-from limner.api.answers import NDJSON, answer, lines, paged
+from limner.api.answers import NDJSON, Encoded, answer, lines, paged
 from limner.api.auth import Caller, needs
 from limner.api.paging import MOST, USUAL, cursor, place
 from limner.api.problems import Refused
@@ -172,8 +172,7 @@ def _all(caller: Caller, collection: str, where: Sequence[str], after: int) -> I
 
 def lookup(collection: Collection, body: LookupBody, caller: Annotated[Caller, Depends(needs("read"))]) -> Response:
     """The records among *ids* that are stored, in the order asked for."""
-    found = LookUps(caller.host.app).together(collection, body.ids, stages=body.stages)
-    return Response(found, media_type="application/json")
+    return Encoded(LookUps(caller.host.app).together(collection, body.ids, stages=body.stages))
 
 
 def one(

@@ -98,8 +98,12 @@ def rows_of(request: InferRequest, target: Target) -> list[dict[str, Input]]:
             raise _refused(f"{place}.name", f"{target.address} reads no {tensor.name!r}; it reads: {known}")
         items = _rows_of_tensor(tensor, place=place)
         convert = _file if reads[tensor.name] else _value_of(tensor)
-        for index, (row, item) in enumerate(zip(rows, items, strict=True)):
-            row[tensor.name] = convert(item, f"{place}.data[{index}]")
+        if convert is None:
+            for row, item in zip(rows, items, strict=True):
+                row[tensor.name] = encode(item)
+        else:
+            for index, (row, item) in enumerate(zip(rows, items, strict=True)):
+                row[tensor.name] = convert(item, f"{place}.data[{index}]")
     return rows
 
 
@@ -168,7 +172,8 @@ def _file(item: Value, place: str) -> Input:
     return FileBytes(_from_base64(item, place))
 
 
-def _value_of(tensor: Tensor) -> Callable[[Value, str], bytes]:
+def _value_of(tensor: Tensor) -> Callable[[Value, str], bytes] | None:
+    """What makes a value of an item at a place; None where it is the item itself."""
     kind = tensor.parameters.get("content_type")
     if tensor.datatype == "BYTES" and kind == "base64":
         return lambda item, place: encode(_from_base64(item, place))
@@ -177,7 +182,7 @@ def _value_of(tensor: Tensor) -> Callable[[Value, str], bytes]:
     if tensor.datatype == "FP32" and len(tensor.shape) == 2:
         # As a vector of an earlier stage comes: a typed buffer.
         return lambda item, place: encode(array("f", item))
-    return lambda item, place: encode(item)
+    return None
 
 
 def _from_base64(text: str, place: str) -> bytes:

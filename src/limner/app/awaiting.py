@@ -1,7 +1,7 @@
 """The records of one online request on their way: their files come, their outcomes are gathered."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 
 import msgspec
@@ -15,8 +15,9 @@ from limner.worker.cache import Hold
 class Asking:
     """The records of one request on their way to outcomes."""
 
-    def __init__(self, collector: Collector, count: int) -> None:
-        self.future: Future[list[Outcome]] = Future()
+    def __init__(self, collector: Collector, count: int, *, told: Callable[[list[Outcome]], None]) -> None:
+        """*told* is called once, in whichever thread has the last outcome."""
+        self._told = told
         #: What keeps fetched files at hand until the last outcome.
         self.holds: list[Hold] = []
         self._collector = collector
@@ -25,9 +26,18 @@ class Asking:
         self._lock = threading.Lock()
         self._first: list[Asked] | None = []
 
+    def whole(self, rows: Sequence[Mapping[str, bytes]]) -> None:
+        """
+        All inputs of all records are at hand.
+
+        Raises:
+            Busy: too many records wait already.
+        """
+        self._collector.ask([self._asked(at, row) for at, row in enumerate(rows)])
+
     def ready(self, at: int, row: Mapping[str, bytes]) -> None:
         """All inputs of the record at *at* are at hand."""
-        asked = Asked(row=row, done=lambda outcome: self.done(at, outcome))
+        asked = self._asked(at, row)
         with self._lock:
             if self._first is not None:
                 self._first.append(asked)
@@ -44,6 +54,9 @@ class Asking:
         if first:
             self._collector.ask(first)
 
+    def _asked(self, at: int, row: Mapping[str, bytes]) -> Asked:
+        return Asked(row=row, done=lambda outcome: self.done(at, outcome))
+
     def fail(self, at: int, failure: Failure) -> None:
         """The record at *at* cannot be asked about."""
         self.done(at, Outcome(index=at, status=Status.FAILED, failure=failure))
@@ -59,9 +72,7 @@ class Asking:
                 return
         for hold in self.holds:
             hold.close()
-        # Whoever waited may have gone.
-        if self.future.set_running_or_notify_cancel():
-            self.future.set_result([one for one in self._outcomes if one is not None])
+        self._told([one for one in self._outcomes if one is not None])
 
 
 class Waited:

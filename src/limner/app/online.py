@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from limner.app.awaiting import Asking
 from limner.app.collecting import Collector
 from limner.app.online_files import OnlineFiles
 from limner.app.online_finding import Targets
-from limner.app.online_inputs import Input, allow, check, stored_row
+from limner.app.online_inputs import Input, allow, check, stored_row, without_files
 from limner.app.online_target import Target
 from limner.app.parts import Parts
 from limner.domain.tasks import Outcome, Runtime
@@ -77,16 +77,34 @@ class Online:
             UsageError: an input is missing, or there is one that the stage does not read.
             Busy: too many wait already.
         """
+        future: Future[list[Outcome]] = Future()
+
+        def told(outcomes: list[Outcome]) -> None:
+            # Whoever waited may have gone.
+            if future.set_running_or_notify_cancel():
+                future.set_result(outcomes)
+
+        self.ask(target, rows, told=told)
+        return future
+
+    def ask(
+        self, target: Target, rows: Sequence[Mapping[str, Input]], *, told: Callable[[list[Outcome]], None]
+    ) -> None:
+        """
+        The same, where *told* is called with the outcomes, in a thread that must not be held up.
+
+        Raises:
+            UsageError: an input is missing, or there is one that the stage does not read.
+            Busy: too many wait already.
+        """
         check(target, rows)
-        asking = Asking(self._collector(target), len(rows))
+        asking = Asking(self._collector(target), len(rows), told=told)
+        if without_files(rows):
+            asking.whole(rows)
+            return
         for at, row in enumerate(rows):
-            plain = {name: value for name, value in row.items() if isinstance(value, bytes)}
-            if len(plain) == len(row):
-                asking.ready(at, plain)
-            else:
-                self._files.fetch(target, asking, at, row)
+            self._files.fetch(target, asking, at, row)
         asking.submit()
-        return asking.future
 
     def row_of(self, target: Target, collection: str | None, identity: str) -> Mapping[str, Input]:
         """

@@ -1,7 +1,7 @@
 """What a record gives a stage that is asked online: values, files, addresses; brought along or stored."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from msgspec import Struct
 
@@ -22,6 +22,11 @@ class FileBytes(Struct, frozen=True):
     """A file as its bytes."""
 
     data: bytes
+
+
+def without_files(rows: Sequence[Mapping[str, Input]]) -> TypeGuard[Sequence[Mapping[str, bytes]]]:
+    """Whether *rows* hold values alone: nothing is to be fetched or written down for them."""
+    return all(isinstance(value, bytes) for row in rows for value in row.values())
 
 
 def check(target: Target, rows: Sequence[Mapping[str, Input]]) -> None:

@@ -2,9 +2,9 @@
 
 import contextlib
 import os
-import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -68,8 +68,8 @@ class HostProcess:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-        ours.setblocking(False)
         self._connection = ours
+        self._patience = 0.0
 
     @property
     def pid(self) -> int:
@@ -121,19 +121,21 @@ class HostProcess:
         self._scratch.close()
 
     def _send(self, data: bytes, *, ends: float) -> None:
-        rest = memoryview(data)
+        rest, gone = memoryview(data), False
+        self._wait_at_most(ends - time.monotonic())
         while rest:
-            self._wait(select.POLLOUT, ends=ends)
-            with contextlib.suppress(BlockingIOError):
-                rest = rest[self._connection.send(rest) :]
+            try:
+                rest = rest[self._connection.send(rest, socket.MSG_DONTWAIT if gone else 0) :]
+            except BlockingIOError:
+                gone = self._waited(gone, ends=ends)
 
     def _receive(self, *, ends: float) -> bytes:
-        assembly = Assembly()
+        assembly, gone = Assembly(), False
         while True:
-            self._wait(select.POLLIN, ends=ends)
             try:
-                piece = self._connection.recv(_CHUNK)
+                piece = self._connection.recv(_CHUNK, socket.MSG_DONTWAIT if gone else 0)
             except BlockingIOError:
+                gone = self._waited(gone, ends=ends)
                 continue
             if not piece:
                 raise self._died()
@@ -141,21 +143,33 @@ class HostProcess:
             if body is not None:
                 return body
 
-    def _wait(self, event: int, *, ends: float) -> None:
-        """Wait until the line can be read or written."""
-        poll = select.poll()
-        poll.register(self._connection, event)
-        while True:
-            gone = self.exited()
-            left = ends - time.monotonic()
-            if poll.poll(1000 * max(0.0, min(left, _LOOK))):
-                return
-            if gone:
-                raise self._died()
-            if left <= 0:
-                self.kill()
-                self.close(grace=0)
-                raise ProcessOverran
+    def _waited(self, gone: bool, *, ends: float) -> bool:
+        """After a wait in vain: whether the process has ended by now; what it said before is still to be read."""
+        if gone:
+            raise self._died() from None
+        if self.exited():
+            return True
+        left = ends - time.monotonic()
+        if left <= 0:
+            self.kill()
+            self.close(grace=0)
+            raise ProcessOverran from None
+        self._wait_at_most(left)
+        return False
+
+    def _wait_at_most(self, seconds: float) -> None:
+        """
+        Have the next send or receive end after so long, or sooner to look at the process.
+
+        The kernel counts the time, so that to send and to receive is one call each: after every call a thread waits
+        for its turn among the others, and a call for each look beforehand made a batch wait for three turns more.
+        """
+        wanted = min(max(seconds, 0.001), _LOOK)
+        if wanted != self._patience:
+            self._patience = wanted
+            limit = struct.pack("ll", 0, int(1e6 * wanted))
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                self._connection.setsockopt(socket.SOL_SOCKET, option, limit)
 
     def _died(self) -> ProcessDied:
         """What became of the process, once it is gone with all that it started."""
