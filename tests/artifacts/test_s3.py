@@ -196,6 +196,30 @@ def test_the_list_goes_beyond_a_page_and_passes_over_what_is_no_artifact(s3_url:
     assert [one.sha256 for one in artifacts.stored(page=5)] == put
 
 
+def test_parts_that_a_killed_process_left_are_given_up(s3_url: str, tmp_path: Path) -> None:
+    """An upload that nobody finished for days is aborted when a process connects; a young one goes on."""
+    # given an upload in parts that was begun and left
+    clock = MovedClock(start=SystemClock().now())
+    artifacts = s3_at(s3_url, copies=tmp_path / "mine", clock=clock)
+    sha256 = "ab" * 32
+    upload = artifacts._call("create_multipart_upload", sha256=sha256)["UploadId"]
+
+    def begun() -> list[str]:
+        found = artifacts._call("list_multipart_uploads", Prefix=place_of(s3_url).prefix)
+        return [one["UploadId"] for one in found.get("Uploads", ())]
+
+    # then a process that connects a day later leaves it alone
+    clock.move(timedelta(days=1))
+    s3_at(s3_url, copies=tmp_path / "other", clock=clock)
+    assert begun() == [upload]
+
+    # and one that connects after three days gives it up
+    clock.move(timedelta(days=2))
+    s3_at(s3_url, copies=tmp_path / "other", clock=clock)
+    assert begun() == []
+    assert not artifacts.has(sha256)
+
+
 def test_each_project_has_a_place_of_its_own(tmp_path: Path) -> None:
     """Projects of one server do not share artifacts, in a bucket either."""
     url = "s3://bucket/limner?region=here"

@@ -32,6 +32,8 @@ _EXTRAS = {
     "onnx": ("numpy", "onnxruntime"),
     "tables": ("pyarrow",),
     "search": ("numpy", "usearch"),
+    "rabbitmq": ("pika",),
+    "s3": ("s3fs",),
     "catalogue": ("numpy", "PIL", "onnxruntime", "onnx", "sklearn", "usearch"),
 }
 
