@@ -51,7 +51,7 @@ class TestKafka(BusContract):
         """Somebody deletes a topic: what was in it is lost, and what comes after is not."""
         bus.publish("work", [b"1"])
         place = place_of(url)
-        admin = AdminClient({"bootstrap.servers": place.servers})
+        admin = AdminClient({"bootstrap.servers": place.cluster.servers})
         admin.delete_topics([place.topic("work")])[place.topic("work")].result(20)
 
         bus.publish("work", [b"2"])
@@ -109,7 +109,7 @@ def test_topics_have_names_that_kafka_allows() -> None:
     assert place.topic("moths.classify/a.b_c") == "limner.tasks.moths.classify.a_2Eb_5Fc"
     assert place.topic("replies/host-1") == "limner.replies.host-1"
     assert ours.topic("answers") == "limner-moths.answers"
-    assert ours.servers == "one.example.org:9093,two.example.org:9092"
+    assert ours.cluster.servers == "one.example.org:9093,two.example.org:9092"
     assert (place.partitions_of("answers"), place.partitions_of(TASKS)) == (1, 12)
 
 
@@ -117,9 +117,9 @@ def test_an_address_says_how_to_come_in() -> None:
     """A user and a password mean an encrypted line, and librdkafka's own names are passed on."""
     place = place_of("kafka://team@host/?partitions=3&replication=2&ssl.ca.location=/etc/ca.pem", password="a b")
 
-    assert place.options["security.protocol"] == "SASL_SSL"
-    assert (place.options["sasl.username"], place.options["sasl.password"]) == ("team", "a b")
-    assert place.options["ssl.ca.location"] == "/etc/ca.pem"
+    assert place.cluster.options["security.protocol"] == "SASL_SSL"
+    assert (place.cluster.options["sasl.username"], place.cluster.options["sasl.password"]) == ("team", "a b")
+    assert place.cluster.options["ssl.ca.location"] == "/etc/ca.pem"
     assert (place.partitions, place.replication) == (3, 2)
     assert place.shown == "kafka://team@host:9092"
 

@@ -38,11 +38,11 @@ class KafkaBus(Bus):
         """*far*: a worker that makes no topics but that of its own replies, so that its user needs no right to."""
         self._place = place
         self._common: dict[str, str | int | float | bool] = {
-            "bootstrap.servers": place.servers,
+            "bootstrap.servers": place.cluster.servers,
             "topic.metadata.refresh.interval.ms": 10_000,
             # librdkafka writes to standard error what it is asked about anyway.
             "log_level": 2,
-            **place.options,
+            **place.cluster.options,
         }
         self._producer = Producer(
             {

@@ -1,17 +1,16 @@
-"""Where a cluster of Kafka is, as its URL says, and what things are called there."""
+"""What things of one project are called on a cluster of Kafka."""
 
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from msgspec import Struct
 
 from limner.bus.letters import REPLIES
 from limner.errors import ConfigurationError
+from limner.kafka_address import Cluster, cluster_of, name_of
 
 _PREFIX = "limner"
 #: As many members of a group can work at the same time.
 _PARTITIONS = 12
-_PORT = 9092
 #: Bytes of the largest message: a task carries the inputs of all its records.
 MAX_MESSAGE = 64_000_000
 #: What was taken is of no more use; what nobody took for so long is sent again by the store. In milliseconds.
@@ -21,31 +20,27 @@ _RETENTION = 86_400_000
 class Place(Struct, frozen=True, kw_only=True):
     """A cluster, and the part of it that is one project's."""
 
-    #: ``host:port`` of some brokers, by commas.
-    servers: str
-    user: str = ""
+    cluster: Cluster
     #: How everything that belongs to the project begins.
     prefix: str = _PREFIX
     #: Partitions of a topic of tasks.
     partitions: int = _PARTITIONS
     #: Copies of each; None leaves it to the cluster.
     replication: int | None = None
-    #: What librdkafka is told besides, by its own names.
-    options: Mapping[str, str]
 
     @property
     def shown(self) -> str:
         """The address without its password."""
-        return f"kafka://{self.user + '@' if self.user else ''}{self.servers}"
+        return self.cluster.shown
 
     def topic(self, topic: str) -> str:
         """The name of a topic: ``limner.tasks.<pipeline>.<stage>.<implementation>``, ``limner.answers``, …"""
         stage, slash, implementation = topic.partition("/")
         if not slash:
-            return f"{self.prefix}.{_encoded(topic)}"
+            return f"{self.prefix}.{name_of(topic)}"
         kind = "" if stage == REPLIES else "tasks."
-        stage = ".".join(_encoded(part) for part in stage.split("."))
-        return f"{self.prefix}.{kind}{stage}.{_encoded(implementation)}"
+        stage = ".".join(name_of(part) for part in stage.split("."))
+        return f"{self.prefix}.{kind}{stage}.{name_of(implementation)}"
 
     def group(self, topic: str) -> str:
         """The group of those who take a topic's messages: each topic has its own, so that few are disturbed by few."""
@@ -66,63 +61,23 @@ def place_of(url: str, *, password: str | None = None) -> Place:
     """
     The place of ``kafka://user:password@host:9092,other:9092/?project=default&partitions=12&replication=3``.
 
-    With a user, the connection is encrypted and says user and password (``SASL_SSL``, ``PLAIN``) unless parameters
-    name other ways; a parameter with a dot in its name is one of librdkafka's (``ssl.ca.location=/etc/ca.pem``).
-    *password* is that of a URL that names a user alone.
+    :func:`limner.kafka_address.cluster_of` says what else may stand there. *password* is that of a URL that names a
+    user alone.
 
     Raises:
         ConfigurationError: it is no address of a cluster.
     """
     try:
-        parts = urlsplit(url)
-        given = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
-        access, _, hosts = parts.netloc.rpartition("@")
-        user, _, own = access.partition(":")
-        options = {name: value for name, value in given.items() if "." in name}
-        if user:
-            options = {**_access(unquote(user), unquote(own) or password or ""), **options}
-        prefix, project = given.get("prefix", _PREFIX), given.get("project", "default")
-        replication = given.get("replication")
-        unknown = given.keys() - options.keys() - {"prefix", "project", "replication", "partitions"}
-        if unknown:
-            raise ValueError(f"it has no parameter {sorted(unknown)[0]}")
+        parameters = ("prefix", "project", "partitions", "replication")
+        cluster = cluster_of(url, password=password, parameters=parameters)
+        prefix, project = cluster.own.get("prefix", _PREFIX), cluster.own.get("project", "default")
         return Place(
-            servers=",".join(_server(host) for host in hosts.split(",")),
-            user=unquote(user),
+            cluster=cluster,
             prefix=prefix if project == "default" else f"{prefix}-{project}",
-            partitions=_positive(given.get("partitions", str(_PARTITIONS)), name="partitions"),
-            replication=None if replication is None else _positive(replication, name="replication"),
-            options=options,
+            partitions=cluster.number("partitions", _PARTITIONS),
+            replication=cluster.number("replication", 1) if "replication" in cluster.own else None,
         )
     except ValueError as error:
         raise ConfigurationError(
             f"The bus is no address of Kafka: {error}; write kafka://user:password@host:9092,other:9092."
         ) from error
-
-
-def _access(user: str, password: str) -> dict[str, str]:
-    return {
-        "security.protocol": "SASL_SSL",
-        "sasl.mechanism": "PLAIN",
-        "sasl.username": user,
-        "sasl.password": password,
-    }
-
-
-def _server(host: str) -> str:
-    """*host* with its port."""
-    found = urlsplit(f"//{host}")
-    if not found.hostname:
-        raise ValueError("it names no host")
-    return f"{found.hostname}:{found.port or _PORT}"
-
-
-def _positive(text: str, *, name: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"{name} is no number above zero: {text!r}")
-    return int(text)
-
-
-def _encoded(name: str) -> str:
-    """*name* in the characters that Kafka allows in a name, still another one for each."""
-    return quote(name, safe="-").replace("_", "%5F").replace(".", "%2E").replace("~", "%7E").replace("%", "_")
