@@ -16,6 +16,7 @@ from limner.app.described import Known, Way, with_offers
 from limner.app.intaking import Intaking
 from limner.app.secrets import ServerKey
 from limner.app.serving import Serving
+from limner.app.standing_in import StandIn, served_by_others
 from limner.app.submitting import Submission
 from limner.app.work_mail import Mail
 from limner.bus.base import Delivery
@@ -142,10 +143,11 @@ class Host:
         self.intaking.end_impossible()
         self.intaking.go_on()
         topics = self._own_topics()
-        if self._own_workers or topics:
-            self._worker = self._stack.enter_context(
-                self.app.working(topics, parallel=None if self._own_workers else 1)
-            )
+        if self._own_workers:
+            self._worker = self._stack.enter_context(self.app.working(topics))
+        elif topics:
+            bus = StandIn(self.app.bus, served=self._served_elsewhere)
+            self._worker = self._stack.enter_context(self.app.working(topics, parallel=1, bus=bus))
         self._leading = True
 
     def stop(self, grace: timedelta) -> None:
@@ -254,6 +256,15 @@ class Host:
     def serves(self, address: str) -> bool:
         """Whether a worker of this process serves *address*, ``pipeline.stage/implementation``."""
         return self.leads and address in self._own_topics()
+
+    def _served_elsewhere(self) -> Collection[str]:
+        """The addresses that far workers serve as they are served here; none where the store cannot be asked."""
+        versions = {version.digest for known in self.known.values() for version in known.versions.values()}
+        try:
+            with self.store.reading() as tx:
+                return served_by_others(tx, versions, now=self.clock.now())
+        except StoreUnavailable:
+            return ()
 
     def _own_topics(self) -> list[str]:
         """

@@ -177,15 +177,15 @@ class Parts:
             fetcher.close()
 
     @contextmanager
-    def working(self, topics: list[str], *, parallel: int | None = None) -> Iterator[Worker]:
+    def working(self, topics: list[str], *, parallel: int | None = None, bus: Bus | None = None) -> Iterator[Worker]:
         """
         A worker in this process serves *topics* until the block ends; what it fetched is kept as settings say.
 
-        *parallel* is how many inferrers of each there are; None means as the settings say.
+        *parallel* is how many inferrers of each there are; None means as the settings say. *bus* stands in for ours.
         """
         with self.fetching() as fetcher:
             worker = Worker(
-                self.bus,
+                bus or self.bus,
                 fetcher=fetcher,
                 artifacts=self.artifacts,
                 project=self.project.folder,

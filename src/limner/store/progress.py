@@ -212,8 +212,12 @@ class Progress(Noun):
                     found.append(Made(record, node, *of_task))
         return found
 
-    def span(self, job: str) -> Span:
-        """When the tasks of a job were worked on: from the first that a worker had in hand to the last answer."""
+    def span(self, job: str, *, nodes: Sequence[int] | None = None) -> Span:
+        """
+        When the tasks of a job were worked on: from the first that a worker had in hand to the last answer.
+
+        With *nodes*, only their tasks.
+        """
         # A task that waits has no worker, or an empty one; one whose worker was lost waits until it is taken again.
         in_hand = or_(tasks.c.worker != "", tasks.c.started.is_not(None), tasks.c.lost > 0)
         query = select(
@@ -221,5 +225,7 @@ class Progress(Noun):
             func.min(tasks.c.started),
             func.max(func.coalesce(tasks.c.ended, tasks.c.started)),
         ).where(tasks.c.job == job)
+        if nodes is not None:
+            query = query.where(tasks.c.node.in_(nodes))
         count, first, last = self.connection.execute(query).one()
         return Span(bool(count), first, last)

@@ -12,7 +12,7 @@ from limner.domain.values import Value, plain
 from limner.store.store import Transaction
 from limner.systems.antenna.callback_images import Pictures, Telling
 from limner.systems.antenna.facade_settings import antenna_settings
-from limner.systems.antenna.status_words import counts_of, has_begun, status_of
+from limner.systems.antenna.status_words import counts_of, has_begun, span_of, status_of
 
 if TYPE_CHECKING:
     from limner.engine.views import View
@@ -39,7 +39,7 @@ def body_in(tx: Transaction, host: Hosting, view: "View", job: Job, keys: Sequen
     }
     if not settings.strict:
         counts = tx.ledger.counts(job.id)
-        begun = has_begun(counts, in_hand=tx.progress.span(job.id).begun)
+        begun = has_begun(counts, in_hand=span_of(tx, view, job).begun)
         found["status"] = status_of(job, begun=begun)
         found["requestCounts"] = counts_of(job, counts, waiting=0 if begun else counts.open)
         # The outbox fills it in.

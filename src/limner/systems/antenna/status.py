@@ -14,7 +14,7 @@ from limner.engine.views import View
 from limner.store.progress import Span
 from limner.store.store import Transaction
 from limner.systems.antenna.callback import told_with
-from limner.systems.antenna.status_words import counts_of, error_of, has_begun, moment, status_of
+from limner.systems.antenna.status_words import counts_of, error_of, has_begun, moment, span_of, status_of
 from limner.systems.antenna.wire_stages import INTERNAL, STAGES
 
 _ACTIONS = ("items", "results", "errors", "callbacks", "events", "cancel", "retry", "redeliver")
@@ -55,7 +55,7 @@ def status_in(tx: Transaction, host: Host, view: View, job: Job, *, failures: Fa
     """Where *job* stands at the moment of a transaction."""
     detail = told_with(job)
     progress = _progress(tx, host, view, job)
-    span, counts = tx.progress.span(job.id), progress.counts
+    span, counts = span_of(tx, view, job), progress.counts
     begun = has_begun(counts, in_hand=span.begun)
     status = status_of(job, begun=begun)
     return {

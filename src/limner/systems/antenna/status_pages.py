@@ -112,7 +112,7 @@ def callbacks_of(tx: Transaction, job: str) -> dict[str, Value]:
 
 def _item(job: Job, item: Item, *, error: dict[str, Value] | None) -> dict[str, Value]:
     fate = _FATES[item.status]
-    begun = any(stage.status == "done" for stage in item.stages)
+    begun = any(stage.status == "done" for stage in item.stages if stage.stage not in INTERNAL)
     return {
         "sourceImageId": source_of(item.id),
         "status": fate_of(fate, job, begun=begun),

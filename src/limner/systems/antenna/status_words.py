@@ -8,7 +8,8 @@ from limner.domain.jobs import Counts, Fate, Job, JobState
 from limner.domain.retry import default_attempts
 from limner.domain.values import Value
 from limner.engine.views import View
-from limner.store.progress import Said
+from limner.store.progress import Said, Span
+from limner.store.store import Transaction
 from limner.systems.antenna.wire_stages import INTERNAL, WIRE_NAMES
 
 WAITING, PROCESSING = "WAITING", "PROCESSING"
@@ -31,6 +32,12 @@ def status_of(job: Job, *, begun: bool) -> str:
     if job.state is JobState.RUNNING and not begun:
         return WAITING
     return _STATES[job.state]
+
+
+def span_of(tx: Transaction, view: View, job: Job) -> Span:
+    """When the steps that clients know were worked on; what the server does by itself makes no request begin."""
+    nodes = [node.pk for node in view.nodes if node.stage.name not in INTERNAL]
+    return tx.progress.span(job.id, nodes=nodes)
 
 
 def has_begun(counts: Counts, *, in_hand: bool) -> bool:

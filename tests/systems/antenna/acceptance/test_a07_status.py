@@ -136,7 +136,9 @@ def test_status_of_many_is_fast(own_door: Callable[..., Door]) -> None:
         for n in range(100_000)
     ]
     pipeline = host.pipeline("antenna")
-    job = host.submit(Submission(pipeline="antenna", rows=rows, choices=choices_of([step], pipeline, given=False)))
+    # Without what the server does itself, whose pace is not what is measured here.
+    choices = {**choices_of([step], pipeline, given=False), "header": []}
+    job = host.submit(Submission(pipeline="antenna", rows=rows, choices=choices))
     while door.status(job.id)["counts"]["total"] < len(rows):
         assert door.status(job.id)["status"] == "WAITING"
 
