@@ -11,8 +11,10 @@ from confluent_kafka import Consumer, Message
 from confluent_kafka.admin import AdminClient
 
 from limner.errors import ConfigurationError, EventsUnavailable
+from limner.events.base import Publisher
 from limner.events.connect import connect_events
 from limner.kafka_address import cluster_of
+from limner.testing.events_contract import PublisherContract
 from tests.events.project import Words
 from tests.waiting import until
 from tools.services import free_port
@@ -40,29 +42,60 @@ def address(url: str) -> tuple[str, str]:
     return cluster.servers, cluster.own["prefix"]
 
 
-def heard(url: str, collection: str, enough: Callable[[list[dict[str, Any]]], bool]) -> list[Message]:
-    """The events of a collection until there are *enough*, as another program reads them."""
+def heard_on(url: str, topic: str, enough: Callable[[list[Message]], bool]) -> list[Message]:
+    """The messages of a topic, or of those that match, until there are *enough*, as another program reads them."""
     servers, prefix = address(url)
-    consumer = Consumer(
-        {"bootstrap.servers": servers, "group.id": f"{prefix}-{uuid4().hex}", "auto.offset.reset": "earliest"}
-    )
-    consumer.subscribe([f"{prefix}.default.{collection}"])
+    group = {"group.id": f"{prefix}-{uuid4().hex}", "auto.offset.reset": "earliest"}
+    consumer = Consumer({"bootstrap.servers": servers, "topic.metadata.refresh.interval.ms": 500, **group})
+    consumer.subscribe([topic])
     found: list[Message] = []
 
     def more() -> bool:
-        message = consumer.poll(1)
-        if message is not None and message.error() is None:
-            found.append(message)
-        return enough(events_of(found))
+        found.extend(message for message in consumer.consume(1000, 0.5) if message.error() is None)
+        return enough(found)
 
     until(more)
     consumer.close()
     return found
 
 
+def heard(url: str, collection: str, enough: Callable[[list[dict[str, Any]]], bool]) -> list[Message]:
+    """The events of a collection until there are *enough*."""
+    topic = f"{address(url)[1]}.default.{collection}"
+    return heard_on(url, topic, lambda messages: enough(events_of(messages)))
+
+
 def events_of(messages: list[Message]) -> list[dict[str, Any]]:
     """What messages say."""
     return [json.loads(message.value() or b"") for message in messages]
+
+
+class TestKafka(PublisherContract):
+    """The contract of every publisher."""
+
+    @pytest.fixture
+    def publisher(self, url: str) -> Iterator[Publisher]:
+        """One that is closed after the test."""
+        made = connect_events(url)
+        yield made
+        made.close()
+
+    @pytest.fixture
+    def heard(self, url: str) -> Callable[[int], list[tuple[str, bytes]]]:
+        """Everything on the topics of the test's own."""
+
+        def heard(count: int) -> list[tuple[str, bytes]]:
+            found = heard_on(url, f"^{address(url)[1]}\\.", lambda messages: len(messages) >= count)
+            return [(topic_of(one), one.value() or b"") for one in found]
+
+        return heard
+
+
+def topic_of(message: Message) -> str:
+    """The topic that a message's header names."""
+    topic = dict(message.headers() or [])["topic"]
+    assert isinstance(topic, bytes)
+    return topic.decode()
 
 
 def said(events: list[dict[str, Any]]) -> dict[str, dict[str, str]]:

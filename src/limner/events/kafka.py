@@ -12,7 +12,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from limner.errors import ConfigurationError, EventsUnavailable
 from limner.events.base import Message, Publisher
-from limner.events.cloud_events import CONTENT_TYPE
+from limner.events.cloud_events import CONTENT_TYPE, MOST_BYTES
 from limner.kafka_address import cluster_of, name_of
 
 PREFIX = "limner.events"
@@ -52,6 +52,7 @@ class KafkaPublisher(Publisher):
                 "enable.idempotence": True,
                 "compression.type": "lz4",
                 "message.timeout.ms": int(_CONFIRM * 1000),
+                "message.max.bytes": 2 * MOST_BYTES,
                 "topic.metadata.propagation.max.ms": 3_000,
             },
             error_cb=_pass_over,
@@ -82,7 +83,7 @@ class KafkaPublisher(Publisher):
             raise self._unavailable(f"it has not answered for {_CONFIRM:g} s")
 
     def _send(self, message: Message, heard: "partial[None]") -> None:
-        headers: list[tuple[str, str | bytes | None]] = [("content-type", CONTENT_TYPE)]
+        headers: list[tuple[str, str | bytes | None]] = [("content-type", CONTENT_TYPE), ("topic", message.topic)]
         topic = self._topic(message)
         while True:
             try:

@@ -36,13 +36,13 @@ class PublisherContract:
     def test_messages_arrive_as_they_are(
         self, publisher: Publisher, heard: Callable[[int], list[tuple[str, bytes]]]
     ) -> None:
-        """Each comes by its topic, with its bytes."""
+        """Each comes by its topic, with its bytes; events of different topics in any order."""
         (one,) = messages(1)
         (other,) = messages(1, topic="other.my%2Ethings.results.changed")
 
         publisher.publish([one, other])
 
-        assert heard(2) == [(one.topic, one.body), (other.topic, other.body)]
+        assert sorted(heard(2)) == [(one.topic, one.body), (other.topic, other.body)]
 
     def test_order_is_kept(self, publisher: Publisher, heard: Callable[[int], list[tuple[str, bytes]]]) -> None:
         """Events of one record come in the order in which they were published, however many there are at once."""
