@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from tools.services import ceph
 from tools.services.base import Service, Unavailable
 from tools.services.kafka import Kafka
 from tools.services.object_store import S3
@@ -18,7 +19,12 @@ from tools.services.postgresql import PostgreSQL
 from tools.services.rabbitmq import RabbitMQ
 
 #: Every service that tests ask for.
-SERVICES: tuple[Service, ...] = (PostgreSQL(), RabbitMQ(), Kafka(), S3())
+SERVICES: tuple[Service, ...] = (
+    PostgreSQL(),
+    RabbitMQ(),
+    Kafka(),
+    ceph.Ceph() if os.environ.get(ceph.CHOSEN) else S3(),
+)
 #: Programs that tests call, and the Debian packages that bring them.
 PROGRAMS = {"shellcheck": "shellcheck", "curl": "curl"}
 
