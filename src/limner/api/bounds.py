@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 STREAMED = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 #: Requests that come too often to be worth a line each, unless they are refused or take long, in seconds.
 _QUIET = ("/healthz", "/readyz", "/metrics", "/api/v1/tasks:take", "/api/v1/workers:heartbeat")
-_HOT = (("POST", "/v2/models/"), ("GET", "/api/v1/collections/"))
+_HOT = {"POST": "/v2/models/", "GET": "/api/v1/collections/"}
 _SLOW = 1.0
 
 
@@ -53,8 +53,7 @@ class Bounds:
     def _note(self, scope: Scope, said: "_Said", *, took: float) -> None:
         """A line of the log: method, path, status and time, never a query, a header or a body."""
         method, path = scope["method"], scope["path"]
-        often = path in _QUIET or any(method == verb and path.startswith(begin) for verb, begin in _HOT)
-        if often and (said.status or 500) < 400 and took < _SLOW:
+        if (said.status or 500) < 400 and took < _SLOW and (path.startswith(_HOT.get(method, "\0")) or path in _QUIET):
             return
         _log.info("request", method=method, path=path, status=said.status, ms=round(took * 1000, 1))
 

@@ -6,6 +6,7 @@ import math
 import re
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from types import NoneType
 
 import msgspec
 from msgspec import Struct, field
@@ -22,6 +23,8 @@ _ADDRESS = re.compile(r"(https?|file|artifact):", re.IGNORECASE)
 _FLOATS = ("FP16", "FP32", "FP64")
 _WHOLE = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
 _MOST_ROWS = 10_000
+#: What values are where a stage has named outputs, a failed record's among them.
+_RECORDS = frozenset({dict, NoneType})
 
 
 class Tensor(Struct, omit_defaults=True):
@@ -206,8 +209,10 @@ def answer_of(request: InferRequest, target: Target, outcomes: Sequence[Outcome]
     Where a record failed, its rows are null, and a tensor ``error`` says why.
     """
     values = [None if outcome.failure or not outcome.value else decode(outcome.value) for outcome in outcomes]
+    tensors = _tensors(values, outputs=target.stage.outputs)
     wanted = [str(one["name"]) for one in request.outputs if "name" in one]
-    tensors = [t for t in _tensors(values, outputs=target.stage.outputs) if not wanted or t.name in wanted]
+    if wanted:
+        tensors = [tensor for tensor in tensors if tensor.name in wanted]
     if any(outcome.failure for outcome in outcomes):
         tensors.append(_errors(outcomes))
     return _encoder.encode(
@@ -221,7 +226,7 @@ def answer_of(request: InferRequest, target: Target, outcomes: Sequence[Outcome]
 
 
 def _tensors(values: Sequence[Value], *, outputs: Mapping[str, AnyOutput]) -> list[Tensor]:
-    if outputs and all(isinstance(value, dict) for value in values if value is not None):
+    if outputs and _RECORDS.issuperset(map(type, values)):
         return [
             _tensor(name, [None if value is None else value.get(name) for value in values], output)
             for name, output in outputs.items()
@@ -230,11 +235,9 @@ def _tensors(values: Sequence[Value], *, outputs: Mapping[str, AnyOutput]) -> li
 
 
 def _tensor(name: str, column: Sequence[Value], output: AnyOutput) -> Tensor:
-    present = [item for item in column if item is not None]
     match output:
         case Number():
-            whole = output.whole or all(isinstance(item, int) for item in present)
-            return Tensor(name, [len(column)], "INT64" if present and whole else "FP64", [*map(plain, column)])
+            return _numbers(name, column, whole=output.whole)
         case Flag():
             return Tensor(name, [len(column)], "BOOL", list(column))
         case Text():
@@ -246,6 +249,12 @@ def _tensor(name: str, column: Sequence[Value], output: AnyOutput) -> Tensor:
             return Tensor(name, [len(column)], "BYTES", texts, {"content_type": "base64"})
         case _:
             return _untyped(name, column)
+
+
+def _numbers(name: str, column: Sequence[Value], *, whole: bool) -> Tensor:
+    kinds = set(map(type, column)) - {NoneType}
+    datatype = "INT64" if kinds and (whole or kinds <= {int, bool}) else "FP64"
+    return Tensor(name, [len(column)], datatype, [*column] if kinds <= {int, float} else [*map(plain, column)])
 
 
 def _vectors(name: str, column: Sequence[Value], *, length: int | None) -> Tensor:
