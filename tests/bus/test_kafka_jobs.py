@@ -8,9 +8,12 @@ from uuid import uuid4
 
 import pytest
 
+from limner.app.doctor import State
+from limner.app.doctor_far import examine_ways
 from tests.far.rig import INFERRERS, Server
 from tests.far.workers import WorkerProcess
 from tests.waiting import until
+from tools.services import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 RECORDS = 40
@@ -60,3 +63,17 @@ def test_workers_that_know_only_the_broker_are_killed(url: str, tmp_path: Path) 
         exact(server)
         second.send(signal.SIGTERM)
         assert second.ended() == 0
+
+
+def test_doctor_knows_the_way(url: str, tmp_path: Path) -> None:
+    """It says which broker is reached, whether a server answers behind it, and which address is none."""
+    with Server(tmp_path / "server", settings=settings(url)):
+        found = examine_ways(url, token="")
+    alone = examine_ways(f"kafka://127.0.0.1:{free_port()}", token="")
+    wrong = examine_ways("kafka://host?odd=1", token="")
+
+    assert [one.state for one in found] == [State.SOUND] * 3
+    assert "answers by the broker" in found[-1].said
+    assert [one.state for one in alone] == [State.WRONG]
+    assert "cannot be reached" in alone[0].said
+    assert "kafka://user:password@host" in wrong[0].said

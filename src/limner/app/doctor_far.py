@@ -9,12 +9,14 @@ from msgspec import Struct
 
 from limner.addresses import environment_proxy
 from limner.app.doctor import Finding, State
-from limner.bus.connect import connect_bus, connect_server
+from limner.bus.connect import connect_bus, connect_server, is_broker, places_of
 from limner.errors import LimnerError, ServerRefused
 from limner.server_client import ServerClient
 
 #: A way that lets nothing through in this time is closed.
 _PATIENCE = timedelta(seconds=5)
+#: A server behind a broker may take longer: both ends may have to join first.
+_ANSWER = timedelta(seconds=15)
 #: Ports of the broker: with encryption, without.
 _BROKER = (5671, 5672)
 
@@ -38,13 +40,12 @@ class _Wanted(Struct):
 
 def examine_ways(url: str, *, token: str) -> list[Finding]:
     """What is found on the way to the server, or the broker, at *url*; one way that works is enough."""
+    if is_broker(url):
+        return list(_by_broker(url, token=token))
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
         return [_finding("address", State.WRONG, f"{url} is no address: {error}", "Write https://host")]
-    if parsed.scheme in ("amqp", "amqps"):
-        reached = list(_broker(parsed.host, [parsed.port or _BROKER[parsed.scheme == "amqp"]], needed=True))
-        return [*reached, *(_by_letter(url, token=token) if reached[0].state is State.SOUND else ())]
     if parsed.scheme not in ("http", "https") or not parsed.host:
         told = f"{url} is no address of a server"
         return [_finding("address", State.WRONG, told, "Write https://host, or http://host:port")]
@@ -54,7 +55,21 @@ def examine_ways(url: str, *, token: str) -> list[Finding]:
     works = any(one.state is State.SOUND for one in (*direct, *proxied))
     # What does not work is no fault where another way does.
     softened = [one if not works or one.state is not State.WRONG else _softer(one) for one in (*direct, *proxied)]
-    return [*softened, *served, *_broker(parsed.host, list(_BROKER), needed=False)]
+    return [*softened, *served, *(_broker(parsed.host, port, needed=False) for port in _BROKER)]
+
+
+def _by_broker(url: str, *, token: str) -> Iterator[Finding]:
+    """The ways to a broker, one of which is enough, then what it says."""
+    try:
+        places = places_of(url)
+    except LimnerError as error:
+        yield _finding("address", State.WRONG, str(error), "Write amqps://user@host/vhost, or kafka://user@host")
+        return
+    reached = [_broker(host, port, needed=True) for host, port in places]
+    works = any(one.state is State.SOUND for one in reached)
+    yield from (one if not works or one.state is State.SOUND else _softer(one) for one in reached)
+    if works:
+        yield from _by_letter(url, token=token)
 
 
 def _direct(url: httpx.URL) -> Iterator[Finding]:
@@ -117,11 +132,10 @@ def _served(url: str, *, token: str) -> Iterator[Finding]:
         yield _finding("server", State.SOUND, f"{url} answers, and takes {'the token' if token else 'no token'}")
 
 
-def _broker(host: str, ports: list[int], *, needed: bool) -> Iterator[Finding]:
-    """The ways to a broker on *host*."""
-    for port in ports:
-        found = _port(f"port {port}, broker", host, port)
-        yield found if needed or found.state is State.SOUND else _softer(found, remedy="Only workers by amqp need it")
+def _broker(host: str, port: int, *, needed: bool) -> Finding:
+    """The way to a broker at a port of *host*."""
+    found = _port(f"port {port}, broker", host, port)
+    return found if needed or found.state is State.SOUND else _softer(found, remedy="Only workers by amqp need it")
 
 
 def _by_letter(url: str, *, token: str) -> Iterator[Finding]:
@@ -129,7 +143,7 @@ def _by_letter(url: str, *, token: str) -> Iterator[Finding]:
     try:
         bus = connect_bus(url, password=token or None, far=True)
     except LimnerError as error:
-        yield _finding("address", State.WRONG, str(error), "Write amqps://user@host/vhost")
+        yield _finding("address", State.WRONG, str(error), "Write amqps://user@host/vhost, or kafka://user@host")
         return
     try:
         trouble = bus.trouble()
@@ -150,6 +164,7 @@ _TROUBLES = {
     "has an alarm": "Free memory or disk on the broker's machine; what waits goes on by itself then",
     "refuses": "The user lacks a right, or the server never ran: see Rights in docs/rabbitmq.md",
     "has no queue": "Does `limner serve` run with this broker as its `bus`? It makes the queues",
+    "authentication": "Name the password: LIMNER_TOKEN, or --token-file FILE; is the user the right one?",
     "certificate": "Name the authority of its certificate in the file that SSL_CERT_FILE names",
 }
 
@@ -158,7 +173,7 @@ def _answered(url: str, *, token: str, hold: timedelta | None) -> Iterator[Findi
     """Whether a server answers by the broker, and whether its stages' limits fit the broker's."""
     client = connect_server(url, token=token or None, worker="doctor")
     try:
-        found = client.tell("work/implementations", {}, type=_Wanted, patience=_PATIENCE)
+        found = client.tell("work/implementations", {}, type=_Wanted, patience=_ANSWER)
     except LimnerError as error:
         yield _finding("server", State.WRONG, str(error), "Does `limner serve` run with this broker as its `bus`?")
         return

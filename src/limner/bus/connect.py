@@ -1,14 +1,17 @@
 """From a URL to a bus; the only file that knows the backends' names."""
 
 from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
 
 from limner.bus.base import Bus
+from limner.bus.kafka_place import place_of as kafka_place
 from limner.domain.workers import Told
 from limner.errors import ConfigurationError, MissingExtra
 from limner.server_client import Server, ServerClient, token_from, worker_name
 
 #: Schemes of buses that are servers of their own.
 _BROKERS = ("amqp", "amqps", "kafka")
+_AMQP = {"amqps": 5671, "amqp": 5672}
 
 
 def connect_bus(url: str, *, password: str | None = None, far: bool = False) -> Bus:
@@ -32,16 +35,38 @@ def connect_bus(url: str, *, password: str | None = None, far: bool = False) -> 
         from limner.bus.http import HttpBus
 
         return HttpBus(ServerClient(url, token=token_from(None)), worker=worker_name())
-    if scheme in _BROKERS:
+    if is_broker(url):
         return _broker(url, password=password, far=far)[0]
     raise ConfigurationError(
         f"No bus speaks {scheme}: (setting `bus`); known are: memory:, amqp:, amqps:, kafka:, https:, http:"
     )
 
 
+def is_broker(url: str) -> bool:
+    """Whether *url* names a server of its own between workers and servers of Limner."""
+    return url.partition(":")[0] in _BROKERS
+
+
+def places_of(url: str) -> list[tuple[str, int]]:
+    """
+    Hosts and ports of the broker behind *url*.
+
+    Raises:
+        ConfigurationError: it cannot be understood.
+    """
+    if url.startswith("kafka:"):
+        servers = kafka_place(url).cluster.servers.split(",")
+        return [(host, int(port)) for host, _, port in (server.rpartition(":") for server in servers)]
+    try:
+        parts = urlsplit(url)
+        return [(parts.hostname or "localhost", parts.port or _AMQP[parts.scheme])]
+    except ValueError as error:
+        raise ConfigurationError(f"{url.partition(':')[0]}: is followed by no address: {error}") from error
+
+
 def bus_of_project(url: str, project: str) -> str:
     """The bus of *project* where that of the project `default` is at *url*: its messages do not mix with others."""
-    if url.partition(":")[0] not in _BROKERS:
+    if not is_broker(url):
         return url
     return f"{url}{'&' if '?' in url else '?'}project={project}"
 
@@ -53,7 +78,7 @@ def connect_server(url: str, *, token: str | None, worker: str) -> Server:
     Raises:
         ConfigurationError: the URL cannot be one.
     """
-    if url.partition(":")[0] not in _BROKERS:
+    if not is_broker(url):
         return ServerClient(url, token=token)
     from limner.bus.mail_client import MailClient
 
@@ -106,10 +131,9 @@ def _broker(url: str, *, password: str | None = None, far: bool = False) -> tupl
 def _kafka(url: str, *, password: str | None, far: bool) -> tuple[Bus, str]:
     try:
         from limner.bus.kafka import KafkaBus
-        from limner.bus.kafka_place import place_of
     except ModuleNotFoundError as error:
         raise MissingExtra(extra="kafka", needs="The bus kafka:") from error
-    place = place_of(url, password=password)
+    place = kafka_place(url, password=password)
     return KafkaBus(place, far=far), place.shown
 
 

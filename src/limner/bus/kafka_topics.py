@@ -1,6 +1,7 @@
 """Topics of Kafka: made where they are missing, and counted."""
 
 import threading
+import time
 from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
@@ -15,7 +16,16 @@ _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 #: Seconds that the cluster may take to answer.
 ANSWER = 10.0
-_PROBE = 5.0
+_PROBE, _PAUSE = 5.0, 0.1
+#: What a cluster says of a topic that was made, or of a group that was begun, a moment ago.
+_SOON_OVER = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
 
 
 class Topics:
@@ -49,15 +59,23 @@ class Topics:
     def waiting(self, topic: str) -> int:
         """How many messages of *topic* its group has not taken."""
         name = self._place.topic(topic)
-        places = [TopicPartition(name, number) for number in range(self.partitions(topic))]
-        try:
-            asked = ConsumerGroupTopicPartitions(self._place.group(topic), places)
-            taken = self._one(self._admin.list_consumer_group_offsets([asked], request_timeout=ANSWER))
-            ends = self._offsets(places, _LATEST)
-            begins = self._offsets(places, _EARLIEST)
-        except KafkaException as error:
-            self.forget(topic)
-            raise self.unavailable(error) from error
+        gives_up = time.monotonic() + ANSWER
+        while True:
+            places = [TopicPartition(name, number) for number in range(self.partitions(topic))]
+            try:
+                return self._lag(topic, places)
+            except KafkaException as error:
+                self.forget(topic)
+                if error.args[0].code() not in _SOON_OVER or time.monotonic() > gives_up:
+                    raise self.unavailable(error) from error
+            # The pace of asking again, nothing more.
+            time.sleep(_PAUSE)
+
+    def _lag(self, topic: str, places: "list[TopicPartition]") -> int:
+        asked = ConsumerGroupTopicPartitions(self._place.group(topic), places)
+        taken = self._one(self._admin.list_consumer_group_offsets([asked], request_timeout=ANSWER))
+        ends = self._offsets(places, _LATEST)
+        begins = self._offsets(places, _EARLIEST)
         done = {place.partition: place.offset for place in taken.topic_partitions}
         return sum(max(0, end - max(begins[number], done.get(number, 0))) for number, end in ends.items())
 
