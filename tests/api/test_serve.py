@@ -92,6 +92,27 @@ def test_second_engine_is_refused(project: Path) -> None:
     assert status == 200
 
 
+def test_one_that_only_answers_hands_out_no_tasks(project: Path) -> None:
+    """Far workers who ask it would wait for ever: they are refused at once, and told whom to ask."""
+    hello = {"worker_id": "w", "serves": [{"stage": "shout", "implementation": "default", "version": {"code": "1"}}]}
+    take = {"worker_id": "w", "serves": [{"stage": "shout", "implementation": "default"}], "wait_s": 20}
+    with process(project), process(project, "--role", "api") as (_, url):
+        # when
+        answers = [
+            httpx.get(f"{url}/api/v1/work/implementations"),
+            httpx.post(f"{url}/api/v1/workers:hello", json=hello),
+            httpx.post(f"{url}/api/v1/tasks:take", json=take),
+            httpx.post(f"{url}/api/v1/tasks:complete", json={"worker_id": "w", "answers": []}),
+        ]
+        worker = limner(project, "worker", "--url", url)
+
+    # then
+    assert [answer.status_code for answer in answers] == [409] * 4
+    assert all("--role api" in answer.json()["detail"] for answer in answers)
+    assert worker.returncode == 2
+    assert "give workers the address" in worker.stderr
+
+
 @pytest.mark.parametrize("words", [["--host", "0.0.0.0"], ["--host", "::"]])
 def test_public_address_needs_a_token(project: Path, words: list[str]) -> None:
     """Where others would reach it, it refuses to start while no token exists, and says what to do."""

@@ -16,6 +16,7 @@ from limner.api import artifacts
 from limner.api.auth import Caller, needs
 from limner.api.bodies import answered, body_of, decoded, described, kind_of
 from limner.api.problems import Refused
+from limner.app.handing_out import check_hands_out, check_takes_in
 from limner.app.hosting import Host
 from limner.app.projects import Projects
 from limner.app.work_desk import WorkDesk
@@ -91,6 +92,7 @@ class _Routes:
 
     async def hello(self, request: Request, caller: _Worker) -> Response:
         """What it is to keep to, and why it is given no work of something that it named, if so."""
+        await run_in_threadpool(check_hands_out, caller.host)
         said = await _said(request, self._desks.of(caller.host), Hello)
         _check(said)
         seen = structs.replace(
@@ -121,10 +123,12 @@ class _Routes:
 
     def implementations(self, request: Request, caller: _Worker) -> Response:
         """By implementation: inferrer, parameters, model, inputs, outputs, and the version that is served."""
+        check_hands_out(caller.host)
         return answered(request, {"implementations": wanted(caller.host)})
 
     async def take(self, request: Request, caller: _Worker) -> Response:
         """Up to so many tasks, as soon as there is one; an empty list after `wait_s` (at most 30)."""
+        await run_in_threadpool(check_hands_out, caller.host)
         desk = self._desks.of(caller.host)
         ask = await _said(request, desk, TakeAsk)
         limiter = self._waiting.setdefault("takes", anyio.CapacityLimiter(_WAITING))
@@ -138,6 +142,7 @@ class _Routes:
 
     async def extend(self, request: Request, caller: _Worker) -> Response:
         """Where each lease stands: held, lost or cancelled, and until when it holds."""
+        check_takes_in(caller.host)
         desk = self._desks.of(caller.host)
         said = await _said(request, desk, LeasesAsk)
         found: list[LeaseState] = await run_in_threadpool(desk.extend, said.worker_id, said.leases)
@@ -145,6 +150,7 @@ class _Routes:
 
     async def complete(self, request: Request, caller: _Worker) -> Response:
         """What became of each answer, after the commit; any part of a task's records may be sent."""
+        check_takes_in(caller.host)
         desk = self._desks.of(caller.host)
         if kind_of(request) == MESSAGES:
             return await _heard(request, desk)
@@ -154,6 +160,7 @@ class _Routes:
 
     async def release(self, request: Request, caller: _Worker) -> Response:
         """How many leases were given back; no attempt is charged."""
+        check_takes_in(caller.host)
         desk = self._desks.of(caller.host)
         if kind_of(request) == MESSAGES:
             return await _heard(request, desk)

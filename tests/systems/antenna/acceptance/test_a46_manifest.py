@@ -2,13 +2,19 @@
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from threading import Event
 
+import httpx
 import pytest
 
 from limner.systems.antenna.trap_pictures import TrapFrame
 from limner.systems.antenna.wire_images import image_lines
 from limner.testing.picture_server import PictureServer
+from tests.systems.antenna.chaos.storm import ServerProcess
 from tests.systems.antenna.door import Door, served_as_files
+from tests.systems.antenna.trap import edit, new_project
 from tests.waiting import until
 
 
@@ -88,6 +94,45 @@ def test_many_lines_are_streamed(own_door: Callable[..., Door]) -> None:
 
     assert totals == sorted(totals)
     assert any(0 < total < count for total in totals)
+
+
+@pytest.mark.slow
+@pytest.mark.chaos_full
+@pytest.mark.timeout(1800)
+def test_a_million_lines_take_less_than_500_mb(tmp_path: Path) -> None:
+    """A real server, told where a million pictures are listed: all are there once, progress rises, memory does not."""
+    count = 1_000_000
+    folder = new_project(tmp_path / "million")
+    edit(folder / "limner.toml", "allow_hosts = []", 'allow_hosts = ["127.0.0.1"]')
+    lines = "\n".join(_line(str(number), f"https://pictures.example.org/{number}.jpg") for number in range(count))
+    stages = [{"stage": "OBJECT_DETECTION", "stageImplementation": "blobs"}]
+    body = {"projectId": "million", "jobId": "million", "pipelineConfig": {"stages": stages}}
+    server = ServerProcess(folder)
+    totals: list[int] = []
+    try:
+        with PictureServer({"list.jsonl": lines.encode()}) as pictures:
+            del lines
+            server.start()
+            asked = {**body, "sourceImagesUrl": pictures.url("list.jsonl")}
+            answer = httpx.post(f"{server.url}/createRequest", json=asked, timeout=30)
+            assert answer.status_code == 202, answer.text
+            status = f"{server.url}/requests/{answer.json()['requestId']}"
+
+            def whole() -> bool:
+                totals.append(httpx.get(status, timeout=60).json()["counts"]["total"])
+                # Whoever asks all the time slows down what is asked about.
+                Event().wait(1.0)
+                return totals[-1] >= count
+
+            until(whole, within=timedelta(minutes=25))
+            peak = server.peak_mb()
+    finally:
+        server.kill()
+
+    assert totals[-1] == count
+    assert totals == sorted(totals)
+    assert len(set(totals)) > 10
+    assert peak < 500
 
 
 def test_a_reader_takes_each_id_once() -> None:

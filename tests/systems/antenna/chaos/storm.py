@@ -50,6 +50,12 @@ class ServerProcess:
         until(lambda: process.poll() is not None or self._answers(), within=LONG)
         assert process.poll() is None, (self.folder / "printed.txt").read_text()
 
+    def peak_mb(self) -> int:
+        """The most memory that it held, in megabytes, its children left out."""
+        assert self._process is not None
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM:"))
+
     def kill(self) -> None:
         """End it as a loss of power would."""
         if self._process is not None and self._process.poll() is None:
