@@ -13,6 +13,7 @@ from limner.api import health, hot, inference, jobs, models, overview, problems,
 from limner.api.auth import Auth, needs
 from limner.api.bounds import Bounds
 from limner.api.doors import Doors
+from limner.api.lookups import LookUpDesks
 from limner.api.mailbox import Mailbox
 from limner.api.schemas import Problem
 from limner.app.declared import load_target
@@ -41,7 +42,8 @@ class Server(FastAPI):
     def __init__(self, projects: Projects, doors: Doors, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]  # FastAPI's own options
         self.state.mailbox = Mailbox[list[Outcome]]()
-        self._hot = hot.Hot(projects, self.state.mailbox)
+        self.state.lookups = LookUpDesks()
+        self._hot = hot.Hot(mailbox=self.state.mailbox, lookups=self.state.lookups)
         settings = projects.project.settings
         self._bounds = Bounds(self._inner, max_bytes=settings.max_request_bytes, unbounded=_unbounded)
         self.state.projects = projects

@@ -10,9 +10,8 @@ from starlette.types import Receive, Scope, Send
 from limner.api.answers import Encoded
 from limner.api.auth import Auth, address_of
 from limner.api.inference import inferred
-from limner.api.lookups import AskedTogether
+from limner.api.lookups import LookUpDesks
 from limner.api.mailbox import Mailbox
-from limner.app.projects import Projects
 from limner.domain.tasks import Outcome
 
 Handler: TypeAlias = Callable[[Auth, Scope, Receive, Send], Awaitable[None]]
@@ -23,10 +22,9 @@ _RECORD = re.compile(r"/api/v1/collections/([^/]+)/records/(.+)", re.DOTALL)
 class Hot:
     """Finds the handler of a hot route; everything about it is the same as behind the router."""
 
-    def __init__(self, projects: Projects, mailbox: Mailbox[list[Outcome]]) -> None:
-        self._projects = projects
+    def __init__(self, *, mailbox: Mailbox[list[Outcome]], lookups: LookUpDesks) -> None:
         self._mailbox = mailbox
-        self._lookups: dict[str, AskedTogether] = {}
+        self._lookups = lookups
 
     def handler(self, scope: Scope) -> Handler | None:
         """What answers a request, if it is for a hot route."""
@@ -51,9 +49,8 @@ class Hot:
     def _record(self, collection: str, identity: str) -> Handler:
         async def handle(auth: Auth, scope: Scope, receive: Receive, send: Send) -> None:
             caller = auth.caller(Headers(scope=scope), scope="read", address=address_of(scope))
-            host = caller.host
-            lookups = self._lookups.get(host.name) or self._lookups.setdefault(host.name, AskedTogether(host.app))
-            await Encoded(await lookups.find(collection, identity))(scope, receive, send)
+            found = await self._lookups.of(caller.host).find(collection, identity)
+            await Encoded(found)(scope, receive, send)
 
         return handle
 

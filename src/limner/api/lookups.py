@@ -7,6 +7,7 @@ import time
 from fastapi.concurrency import run_in_threadpool
 
 from limner.app.app import App
+from limner.app.hosting import Host
 from limner.app.lookups import LookUps
 from limner.errors import NotFound
 
@@ -16,6 +17,17 @@ _MOST = 256
 _SLOW, _REST = 0.01, 5.0
 #: Whose readings from the disk are counted: this thread's, where the system tells.
 _WHOSE = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
+
+
+class LookUpDesks:
+    """The look-ups of each project, made when they are first asked for."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, AskedTogether] = {}
+
+    def of(self, host: Host) -> "AskedTogether":
+        """Those of a project."""
+        return self._made.get(host.name) or self._made.setdefault(host.name, AskedTogether(host.app))
 
 
 class AskedTogether:

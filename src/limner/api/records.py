@@ -10,12 +10,12 @@ from starlette.responses import Response
 
 from limner.api.answers import NDJSON, Encoded, answer, lines, paged
 from limner.api.auth import Caller, needs
+from limner.api.lookups import LookUpDesks
 from limner.api.paging import MOST, USUAL, cursor, place
 from limner.api.problems import Refused
 from limner.api.record_lines import RowAside, lines_of, spooled, submission
 from limner.api.schemas import LookupBody, model_of, page_of
 from limner.app.looking import find_record, rows_at
-from limner.app.lookups import LookUps
 from limner.app.record_view import RecordView, record_at, record_of_version, rows_where
 from limner.app.submitting import Submission
 from limner.domain.pipelines import Pipeline
@@ -170,9 +170,12 @@ def _all(caller: Caller, collection: str, where: Sequence[str], after: int) -> I
         yield from found
 
 
-def lookup(collection: Collection, body: LookupBody, caller: Annotated[Caller, Depends(needs("read"))]) -> Response:
+def lookup(
+    request: Request, collection: Collection, body: LookupBody, caller: Annotated[Caller, Depends(needs("read"))]
+) -> Response:
     """The records among *ids* that are stored, in the order asked for."""
-    return Encoded(LookUps(caller.host.app).together(collection, body.ids, stages=body.stages))
+    desks: LookUpDesks = request.app.state.lookups
+    return Encoded(desks.of(caller.host).lookups.together(collection, body.ids, stages=body.stages))
 
 
 def one(
