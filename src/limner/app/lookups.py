@@ -88,28 +88,29 @@ class LookUps:
         results = tx.lookups.results([row[1] for row in rows], versions=plan.versions)
         if len(plan.rank) > 1:
             results.sort(key=lambda row: plan.rank.get(row[1], 0))
-        values: dict[int, dict[str, Value]] = {row[1]: {} for row in rows}
-        provenance: dict[int, dict[str, Provenance]] = {row[1]: {} for row in rows}
-        for record, node, version, read, value in results:
+        about: dict[int, tuple[dict[str, Value], dict[str, Provenance]]] = {row[1]: ({}, {}) for row in rows}
+        for record, node, version, read, packed in results:
             said = plan.said.get((node, version))
             if said is None or (stages is not None and said.stage not in stages):
                 continue
-            shown = readable(value)
-            values[record][said.stage] = {"count": shown["count"]} if said.counted else shown
-            provenance[record][said.stage] = Provenance(version=said.version, model=said.model, input=read.hex())
-        return {
-            identity: RecordView(
+            value = readable(packed)
+            values, provenance = about[record]
+            values[said.stage] = {"count": value["count"]} if said.counted else value
+            provenance[said.stage] = Provenance(version=said.version, model=said.model, input=read.hex())
+        found = {}
+        for identity, pk, parent, revision, source_version, fields in rows:
+            values, provenance = about[pk]
+            found[identity] = RecordView(
                 collection=collection,
                 id=identity,
                 fields=readable(fields),
                 revision=revision,
                 source_version=source_version,
                 parent=None if parent is None else parents[parent],
-                values=values[pk],
-                provenance=provenance[pk],
+                values=values,
+                provenance=provenance,
             )
-            for identity, pk, parent, revision, source_version, fields in rows
-        }
+        return found
 
     def _plan(self, tx: Transaction, collection: str) -> _Plan:
         """
