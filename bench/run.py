@@ -134,7 +134,7 @@ def works(*, scale: float) -> list[Work]:
         Work(
             name="G",
             about="8 far workers, a model of 1 s a record, one worker killed half-way; share of the ideal (mark 0.95)",
-            contenders=limner_alone("far.py", "--records", sized(320)),
+            contenders=limner_alone("far.py", "--records", sized(1_000)),
             figure="share_of_ideal",
             repeats=1,
         ),
