@@ -14,10 +14,8 @@ def test_a_server_is_probed(rendered: Rendered) -> None:
     server = at(rendered.the("Deployment", "-server"), "spec.template.spec.containers.0")
     assert at(server, "livenessProbe.httpGet.path") == at(server, "startupProbe.httpGet.path") == "/healthz"
     assert at(server, "readinessProbe.httpGet.path") == "/readyz"
-    assert (
-        int(str(at(server, "startupProbe.periodSeconds"))) * int(str(at(server, "startupProbe.failureThreshold")))
-        >= 120
-    )
+    startup = [int(str(at(server, f"startupProbe.{name}"))) for name in ("periodSeconds", "failureThreshold")]
+    assert startup[0] * startup[1] >= 120
 
 
 def test_a_stop_has_more_time_than_the_grace(rendered: Rendered) -> None:

@@ -64,7 +64,7 @@ def test_the_token_is_the_one_that_is_named(everything: Rendered, cluster: Rende
 
 
 def test_keda_scales_from_zero_on_the_backlog(cluster: Rendered) -> None:
-    """As many workers as the open records of its stages ask for; a replica of the server that tells the same counts once."""
+    """As many workers as the open records ask for; a replica of the server that tells the same counts once."""
     scaled = cluster.the("ScaledObject")
     assert at(scaled, "spec.scaleTargetRef.name") == at(cluster.the("Deployment", "-detect"), "metadata.name")
     assert (at(scaled, "spec.minReplicaCount"), at(scaled, "spec.maxReplicaCount")) == (0, 4)
@@ -79,7 +79,7 @@ def test_keda_scales_from_zero_on_the_backlog(cluster: Rendered) -> None:
 
 
 def test_keda_alone_says_how_many_there_are(cluster: Rendered) -> None:
-    """A Deployment that is scaled names no number, so that an upgrade does not set it back; another one does, zero included."""
+    """A Deployment that is scaled names no number, so that an upgrade does not set it back; another one does."""
     assert at(cluster.the("Deployment", "-detect"), "spec.replicas") is None
     assert at(cluster.the("Deployment", "-rest"), "spec.replicas") == 0
 
