@@ -44,10 +44,11 @@ class AskedTogether:
     """
 
     def __init__(self, app: App) -> None:
+        self._app = app
         self.lookups = LookUps(app)
         self._waiting: list[tuple[tuple[str, str], asyncio.Future[bytes]]] = []
         self._reading: asyncio.Task[None] | None = None
-        self._beside_until = 0.0 if app.store.on_this_machine else float("inf")
+        self._disk = DiskWatch()
 
     async def find(self, collection: str, identity: str) -> bytes:
         """
@@ -84,17 +85,31 @@ class AskedTogether:
 
     async def _answers(self, asked: list[tuple[str, str]]) -> list[bytes | NotFound]:
         began, before = time.monotonic(), _disk_readings()
-        if began < self._beside_until:
+        if not self._app.store.on_this_machine or self._disk.slow(now=began):
             return await run_in_threadpool(self.lookups.each, asked)
         try:
             return self.lookups.each(asked)
         finally:
-            ended = time.monotonic()
-            # A machine that had no time for this process is no reason to go elsewhere.
-            if ended - began > _SLOW and _disk_readings() > before:
-                self._beside_until = ended + _REST
+            self._disk.read(began=began, ended=time.monotonic(), from_disk=_disk_readings() > before)
+
+
+class DiskWatch:
+    """Whether the disk was found to be slow in the last seconds."""
+
+    def __init__(self) -> None:
+        self._slow_until = float("-inf")
+
+    def slow(self, *, now: float) -> bool:
+        """Whether nobody who may not be held up should read from it now."""
+        return now < self._slow_until
+
+    def read(self, *, began: float, ended: float, from_disk: bool) -> None:
+        """A reading took so long; one that a busy machine held up, and not the disk, says nothing."""
+        if from_disk and ended - began > _SLOW:
+            self._slow_until = ended + _REST
 
 
 def _disk_readings() -> int:
+    """How often this thread had to wait for the disk so far."""
     usage = resource.getrusage(_WHOSE)
     return usage.ru_inblock + usage.ru_majflt
