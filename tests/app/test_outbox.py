@@ -106,3 +106,18 @@ def test_each_round_of_a_job_is_reported(desk: Desk, listener: CallbackListener)
         (200, "done_with_failures"),
     ]
     assert desk.standing().state == "delivered"
+
+
+def test_a_retry_before_the_end_was_told_leaves_one_callback(desk: Desk, listener: CallbackListener) -> None:
+    """An end of which nothing was written yet is not told once it is none any more; the next one tells of all."""
+    desk.job(to=listener)
+
+    with desk.app.store.transaction() as tx:
+        tx.jobs.move("j", JobState.RUNNING, at=desk.clock.now())
+    desk.work()
+    assert listener.received == []
+    desk.end("j", JobState.DONE_WITH_FAILURES)
+    desk.work()
+
+    (one,) = listener.received
+    assert (one.document["state"], one.document["keys"]) == ("done_with_failures", [1, 2, 3])
