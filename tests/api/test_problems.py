@@ -7,6 +7,7 @@ import pytest
 from limner.api.problems import field_path, problem_of
 from limner.errors import (
     AddressRefused,
+    ArtifactsUnavailable,
     BusUnavailable,
     ConfigurationError,
     Forbidden,
@@ -31,6 +32,7 @@ from tests.api.served import Served, serving
         (IllegalMove("a"), 409),
         (ConfigurationError("a"), 409),
         (UsageError("a"), 422),
+        (ArtifactsUnavailable("a"), 503),
         (StoreUnavailable("a"), 503),
         (BusUnavailable("a"), 503),
         (SearchUnavailable("a"), 503),
