@@ -68,7 +68,9 @@ class KafkaBroker:
         self._programs = _programs()
         settings = _SETTINGS.format(port=self.port, controller=free_port(), folder=folder)
         (folder / "server.properties").write_text(settings)
-        self._java("kafka.tools.StorageTool", "format", "-t", _cluster(), "-c", str(folder / "server.properties"))
+        # As one word: an id may begin with a hyphen.
+        words = ("format", f"--cluster-id={_cluster()}", "-c", str(folder / "server.properties"))
+        self._java("kafka.tools.StorageTool", *words)
 
     @property
     def url(self) -> str:
