@@ -1,15 +1,16 @@
 """Demonstrations of systems, run as a user types them."""
 
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tests.pace import allowed
 
 
-def check_demo(system: str, folder: Path, *, told: Iterable[str]) -> Path:
+def check_demo(system: str, folder: Path, *, told: Iterable[str], environment: Mapping[str, str] | None = None) -> Path:
     """Run ``limner demo SYSTEM`` in *folder*: it ends well within a minute and says all that; the project it made."""
     # given
     started = time.monotonic()
@@ -21,6 +22,7 @@ def check_demo(system: str, folder: Path, *, told: Iterable[str]) -> Path:
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, **(environment or {})},
     )
 
     # then

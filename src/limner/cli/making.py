@@ -116,7 +116,7 @@ def doctor(
 
 def demo(
     ctx: typer.Context,
-    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="Name of a system: catalogue.")],
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="Name of a system: catalogue or antenna.")],
     folder: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where it works; ./limner-demo-SYSTEM if not given.")
     ] = None,
