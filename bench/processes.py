@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,13 +87,16 @@ def start_worker(folder: Path, url: str, *options: str) -> Process:
 def listening(command: Sequence[str], *, port: int, folder: Path, ready: str = "/") -> Iterator[Process]:
     """A server of another make, once it answers at *ready*."""
     with (folder / "peer.log").open("a") as log:
-        popen = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, text=True)
+        popen = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, text=True, start_new_session=True)
     process = Process(popen=popen, url=f"http://127.0.0.1:{port}")
     try:
         until(lambda: _answers(process.url + ready), within=60)
         yield process
     finally:
         process.stop()
+        # Some servers leave processes of their own behind.
+        with suppress(ProcessLookupError):
+            os.killpg(popen.pid, signal.SIGKILL)
 
 
 def _answers(url: str) -> bool:
