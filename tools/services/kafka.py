@@ -11,6 +11,9 @@ from pathlib import Path
 from tools.services.base import Service, Unavailable, end, free_port, greets, wait_for
 
 _RELEASE = "4.1.1"
+_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
+#: Maven keeps what it has fetched, so another try goes on where a broken connection left it.
+_TRIES = 3
 _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>limner</groupId><artifactId>test-broker</artifactId><version>1</version><packaging>pom</packaging>
@@ -125,9 +128,12 @@ def _programs() -> Path:
     making = cache / f"kafka-{_RELEASE}.{os.getpid()}"
     making.mkdir(parents=True)
     (making / "pom.xml").write_text(_POM)
-    command = ["mvn", "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={making / 'programs'}"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=making)
-    if done.returncode:
+    command = ["mvn", "-q", "-B", f"{_PLUGIN}:copy-dependencies", f"-DoutputDirectory={making / 'programs'}"]
+    for _ in range(_TRIES):
+        done = subprocess.run(command, capture_output=True, text=True, cwd=making)
+        if done.returncode == 0:
+            break
+    else:
         raise Unavailable(f"Maven fetched no Kafka: {(done.stdout + done.stderr).strip()[-500:]}")
     if not found.is_dir():
         (making / "programs").rename(found)
