@@ -6,12 +6,12 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 #: Seconds that a service may take to answer.
-PATIENCE = 60
+PATIENCE = 120
 
 
 class Unavailable(Exception):
@@ -33,6 +33,41 @@ class Service(ABC):
     @abstractmethod
     def running(self, folder: Path) -> "Iterator[str]":
         """Start it in *folder*, give its address, and stop it."""
+
+
+class Daemon:
+    """One program that runs in a folder, in a process group of its own; what it says is kept there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, words: "Sequence[str]", *, answers: "Callable[[], bool]") -> None:
+        """
+        Start it, and wait until it *answers*.
+
+        Raises:
+            Unavailable: it does not; the text says what it wrote.
+        """
+        with (self._folder / "said").open("ab") as said:
+            self._process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                cwd=self._folder,
+                start_new_session=True,
+            )
+        wait_for(answers, process=self._process, told=self._told)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None:
+            end(self._process)
+            self._process = None
+
+    def _told(self) -> str:
+        return (self._folder / "said").read_text(errors="replace")[-1000:]
 
 
 def free_port() -> int:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.services.base import Service, Unavailable, end, free_port, greets, wait_for
+from tools.services.base import Daemon, Service, Unavailable, free_port, greets
 
 _RELEASE = "4.1.1"
 _PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
@@ -67,7 +67,7 @@ class KafkaBroker:
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self._folder = folder
-        self._server: subprocess.Popen[bytes] | None = None
+        self._daemon = Daemon(folder)
         self._programs = _programs()
         settings = _SETTINGS.format(port=self.port, controller=free_port(), folder=folder)
         (folder / "server.properties").write_text(settings)
@@ -87,31 +87,18 @@ class KafkaBroker:
         Raises:
             Unavailable: it does not; the text says what it wrote.
         """
-        with (self._folder / "said").open("ab") as said:
-            self._server = subprocess.Popen(
-                [*_JAVA, "-cp", f"{self._programs}/*", "kafka.Kafka", str(self._folder / "server.properties")],
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                cwd=self._folder,
-                start_new_session=True,
-            )
-        wait_for(lambda: greets(self.port, b""), process=self._server, told=self._told)
+        words = [*_JAVA, "-cp", f"{self._programs}/*", "kafka.Kafka", str(self._folder / "server.properties")]
+        self._daemon.start(words, answers=lambda: greets(self.port, b""))
 
     def kill(self) -> None:
         """End it as a power cut would."""
-        if self._server is not None:
-            end(self._server)
-            self._server = None
+        self._daemon.kill()
 
     def _java(self, *words: str) -> None:
         command = [*_JAVA, "-cp", f"{self._programs}/*", *words]
         done = subprocess.run(command, capture_output=True, text=True, cwd=self._folder)
         if done.returncode:
             raise Unavailable(f"{words[0]} of Kafka failed: {done.stderr.strip() or done.stdout.strip()}")
-
-    def _told(self) -> str:
-        return (self._folder / "said").read_text(errors="replace")[-1000:]
 
 
 def _programs() -> Path:

@@ -1,12 +1,11 @@
 """An object store for tests that speaks S3: rclone over a folder."""
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.services.base import Service, Unavailable, end, free_port, greets, wait_for
+from tools.services.base import Daemon, Service, Unavailable, free_port, greets
 
 
 class S3(Service):
@@ -39,7 +38,7 @@ class ObjectStore:
         self.port = free_port()
         self._folder = folder
         (folder / "data" / self.BUCKET).mkdir(parents=True)
-        self._server: subprocess.Popen[bytes] | None = None
+        self._daemon = Daemon(folder)
 
     @property
     def endpoint(self) -> str:
@@ -67,24 +66,12 @@ class ObjectStore:
         if program is None:
             raise Unavailable("rclone is missing; `make setup` installs it as locked.")
         words = [program, "serve", "s3", "--config", "", "--auth-key", f"{self.KEY},{self.SECRET}", "--addr"]
-        with (self._folder / "said").open("ab") as said:
-            self._server = subprocess.Popen(
-                [*words, f"127.0.0.1:{self.port}", str(self._folder / "data")],
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                start_new_session=True,
-            )
-        wait_for(lambda: greets(self.port, b""), process=self._server, told=self._told)
+        words += [f"127.0.0.1:{self.port}", str(self._folder / "data")]
+        self._daemon.start(words, answers=lambda: greets(self.port, b""))
 
     def kill(self) -> None:
         """End it as a power cut would."""
-        if self._server is not None:
-            end(self._server)
-            self._server = None
-
-    def _told(self) -> str:
-        return (self._folder / "said").read_text(errors="replace")[-1000:]
+        self._daemon.kill()
 
 
 def _rclone() -> str | None:
