@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from limner import __version__
-from limner.cli import finding, looks, making, moving, serve, tokens, work
+from limner.cli import finding, image, looks, making, moving, serve, tokens, work
 from limner.cli import worker as far
 from limner.cli.models import models, train
 from limner.cli.output import say
@@ -53,6 +53,7 @@ for name, verb in making.VERBS[:1]:
     app.command(name)(verb)
 for verb in (*work.VERBS, *looks.VERBS, *finding.VERBS, *serve.VERBS, *far.VERBS, *tokens.VERBS, *moving.VERBS):
     app.command(verb.__name__)(verb)
+app.command("image")(image.image)
 app.add_typer(models, name="models")
 app.add_typer(tokens.token, name="token")
 app.command("train")(train)
