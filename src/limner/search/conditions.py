@@ -1,4 +1,4 @@
-"""Conditions on filter values: checked against the mapping, and put into SQL."""
+"""Conditions on filter values: checked against the mapping, and made comparisons of what is stored."""
 
 import math
 from collections.abc import Sequence
@@ -11,8 +11,12 @@ from limner.errors import UsageError
 from limner.search.base import Comparable
 from limner.search.mapping import FilterKind, Mapping
 
-#: How SQLite holds a value; flags are bytes, so that true is never equal to 1.
+#: How a value is held: numbers come before words, and words before flags, which are bytes, so that true is never
+#: equal to 1.
 Stored: TypeAlias = str | int | float | bytes
+
+#: What comes after every number, and what after every word.
+_FIRST_WORD, _FIRST_FLAG = "", b""
 
 #: Values in one list of a condition; older builds of SQLite take no more parameters.
 MOST_VALUES = 30_000
@@ -25,11 +29,13 @@ EXACT = 2**53
 
 
 class Predicate(Struct, frozen=True, kw_only=True):
-    """A condition on the column ``value`` of one path; a document keeps it if one of its values does."""
+    """A condition on the values of one path; a document keeps it if one of its values does."""
 
     path: str
-    sql: str
-    values: tuple[Stored, ...] = ()
+    #: Signs and what they compare with; one value keeps all of them. None of them: any value keeps it.
+    tests: tuple[tuple[str, Stored], ...] = ()
+    #: Of which one is equal, where it is a list of values; then there are no tests.
+    one_of: tuple[Stored, ...] | None = None
     #: Where it is a range of numbers, its sign (``>=``) and its end.
     bound: tuple[str, float] | None = None
     #: The documents wanted are those that do not keep it, those without any value included.
@@ -38,7 +44,7 @@ class Predicate(Struct, frozen=True, kw_only=True):
 
 def predicate_of(condition: Condition, *, mapping: Mapping) -> Predicate:
     """
-    *condition* in SQL.
+    *condition* as comparisons of stored values.
 
     Equal, less and more hold where one of the document's values keeps them; ``!=`` and ``not in`` where none of its
     values is equal, so also where it has none; ``exists`` with the value False where it has none.
@@ -51,7 +57,7 @@ def predicate_of(condition: Condition, *, mapping: Mapping) -> Predicate:
     positive = _OPPOSITES.get(compare, compare)
     negated = positive is not compare
     if positive is Comparison.EXISTS:
-        return Predicate(path=condition.path, sql="1", negated=condition.value is False)
+        return Predicate(path=condition.path, negated=condition.value is False)
     if positive is Comparison.MATCHES:
         raise UsageError(f"{condition.path}: an index does not search by regular expression; compare with == or in.")
     if positive is Comparison.IN:
@@ -59,19 +65,19 @@ def predicate_of(condition: Condition, *, mapping: Mapping) -> Predicate:
         if len(values) > MOST_VALUES:
             raise UsageError(f"{condition.path} is compared with {len(values)} values; at most {MOST_VALUES} can be.")
         wanted = tuple(stored(value, path=condition.path, kind=kind) for value in values)
-        return Predicate(
-            path=condition.path, sql=f"value IN ({','.join('?' * len(wanted))})", values=wanted, negated=negated
-        )
+        return Predicate(path=condition.path, one_of=wanted, negated=negated)
     value = stored(condition.value, path=condition.path, kind=kind)
     if positive is Comparison.EQUAL:
-        return Predicate(path=condition.path, sql="value = ?", values=(value,), negated=negated)
+        return Predicate(path=condition.path, tests=(("=", value),), negated=negated)
     if isinstance(value, bytes):
         raise UsageError(f"{condition.path} is true or false, which is neither more nor less; compare with ==.")
-    # SQLite sorts numbers before texts before bytes: a range stays among the values of its own kind.
-    same = "value < ''" if not isinstance(value, str) else "value >= '' AND value < x''"
+    # A range stays among the values of its own kind.
+    same: tuple[tuple[str, Stored], ...] = (("<", _FIRST_WORD),)
+    if isinstance(value, str):
+        same = ((">=", _FIRST_WORD), ("<", _FIRST_FLAG))
     sign = _ORDERED[positive]
     bound = None if isinstance(value, str) or abs(value) > EXACT else (sign, float(value))
-    return Predicate(path=condition.path, sql=f"value {sign} ? AND {same}", values=(value,), bound=bound)
+    return Predicate(path=condition.path, tests=((sign, value), *same), bound=bound)
 
 
 def kind_at(path: str, *, mapping: Mapping) -> FilterKind:
@@ -90,7 +96,7 @@ def kind_at(path: str, *, mapping: Mapping) -> FilterKind:
 
 def stored(value: object, *, path: str, kind: FilterKind) -> Stored:
     """
-    *value* as SQLite holds it.
+    *value* as an index holds it.
 
     Raises:
         UsageError: a value at *path* is of another kind.

@@ -1,18 +1,20 @@
-"""The generations of one index: a small database that says which folder answers, switched in one transaction."""
+"""The generations of one index in a folder: a small database that says which answers, switched in one transaction."""
 
 import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
-from limner.errors import IllegalMove, NotFound, SearchUnavailable
+from limner.errors import IllegalMove
 from limner.search.layout import DOCUMENTS, create_documents, opened, transaction, translated
 from limner.search.mapping import Mapping as SearchMapping
+from limner.search.sqlite_place import SqlitePlace
+from limner.search.tabled import GenerationList
+from limner.search.tables import Known
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS generations (
@@ -24,19 +26,11 @@ CREATE UNIQUE INDEX IF NOT EXISTS one_is_current ON generations (current) WHERE 
 """
 
 
-class Known(Struct, frozen=True, kw_only=True):
-    """A generation and where its files are."""
-
-    number: int
-    current: bool
-    mapping: SearchMapping
-    folder: Path
-
-
-class Generations:
+class Generations(GenerationList):
     """The list of the generations in *folder*, which several processes may hold at a time."""
 
     def __init__(self, folder: Path) -> None:
+        self.where = f"in {folder}"
         self._folder = folder
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -62,43 +56,32 @@ class Generations:
         with self._opened() as connection:
             rows = connection.execute("SELECT number, current, mapping FROM generations ORDER BY number").fetchall()
         return [
-            Known(
-                number=number,
-                current=bool(current),
-                mapping=self._mapping(number, encoded=mapping),
-                folder=self._folder / f"g{number}",
-            )
+            Known(number=number, current=bool(current), mapping=self._mapping(number, encoded=mapping))
             for number, current, mapping in rows
         ]
 
-    def one(self, number: int | None) -> Known:
-        """The generation called *number*, the current one if None."""
-        known = self.known()
-        for generation in known:
-            if generation.current if number is None else generation.number == number:
-                return generation
-        if number is None:
-            raise SearchUnavailable(f"The search index in {self._folder} has no current generation; build one first.")
-        raise _absent(number, known=known)
-
     def switch(self, number: int) -> None:
         """Let generation *number* be the current one."""
-        known = self.known()
-        if number not in {generation.number for generation in known}:
-            raise _absent(number, known=known)
         with self._opened() as connection, transaction(connection, write=True):
             connection.execute("UPDATE generations SET current = 0 WHERE current = 1")
             connection.execute("UPDATE generations SET current = 1 WHERE number = ?", (number,))
 
     def drop(self, number: int) -> None:
         """Delete generation *number*; readers that have its files open finish their query."""
-        found = self.one(number)
         with self._opened() as connection, transaction(connection, write=True):
             # Asked again inside the transaction: another process may have switched meanwhile.
             dropped = connection.execute("DELETE FROM generations WHERE number = ? AND current = 0", (number,)).rowcount
             if not dropped:
                 raise IllegalMove(f"Generation {number} answers queries; switch to another before it is dropped.")
-        shutil.rmtree(found.folder, ignore_errors=True)
+        shutil.rmtree(self._folder / f"g{number}", ignore_errors=True)
+
+    def place(self, known: Known) -> SqlitePlace:
+        """The generation's own folder."""
+        return SqlitePlace(self._folder / f"g{known.number}")
+
+    def translated(self) -> AbstractContextManager[None]:
+        """Let what SQLite and the file system complain of be an index that is unavailable."""
+        return translated(self._folder)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -123,8 +106,3 @@ class Generations:
                 connection.executescript(_SCHEMA)
                 self._connection = connection
             yield self._connection
-
-
-def _absent(number: int, *, known: list[Known]) -> NotFound:
-    numbers = ", ".join(str(generation.number) for generation in known) or "there is none"
-    return NotFound(f"There is no generation {number} of this index; known are: {numbers}")

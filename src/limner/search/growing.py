@@ -1,17 +1,13 @@
 """Growing the graphs of a generation: after a write, where enough vectors stand outside of them."""
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
-
 import numpy as np
+from msgspec import Struct
 
-from limner.search.generations import Known
+from limner.search.conditions import Predicate
 from limner.search.graphs import Index
-from limner.search.layout import DOCUMENTS, opened, transaction, vector_file
 from limner.search.nearest import empty_graph
-from limner.search.snapshot import VectorState, vector_states
-from limner.search.vectors import Slots, VectorFile
+from limner.search.tables import Place, Tables, VectorState, vector_states
+from limner.search.vectors import Numbers, Slots
 
 #: Vectors that are added at a time.
 _ROWS = 10_000
@@ -20,47 +16,58 @@ _ROWS = 10_000
 _OUTSIDE = 5_000
 
 
-def grow(generation: Known, *, graph_from: int, threads: int) -> None:
-    """Bring the graphs of *generation* up to date where that is due; answers are right without, but come later."""
-    with closing(opened(generation.folder / DOCUMENTS, create=False)) as connection:
-        for state in vector_states(connection).values():
-            slots = _present(connection, code=state.code)
-            outside = int(np.count_nonzero(slots >= state.covered))
-            due = graph_from if state.graph is None else max(_OUTSIDE, state.covered // 10)
-            if outside and outside >= due:
-                _grow(connection, folder=generation.folder, state=state, slots=slots, threads=threads)
+class Due(Struct, frozen=True, kw_only=True):
+    """A graph that should grow, and what it is grown of."""
+
+    path: str
+    state: VectorState
+    #: The slots that have the vector, rising.
+    slots: Slots
+    rows: Numbers
+    #: The graph so far, in memory; None where there is none, or its file is gone.
+    graph: Index | None
 
 
-def _grow(connection: sqlite3.Connection, *, folder: Path, state: VectorState, slots: Slots, threads: int) -> None:
-    """Write a graph of all *slots*: the old one with the later slots, or a new one where half of the old is gone."""
-    assert state.length is not None
-    index = _read(folder / state.graph) if state.graph else None
+def grow(place: Place, *, graph_from: int, threads: int) -> None:
+    """Bring the graphs of a generation up to date where that is due; answers are right without, but come later."""
+    with place.reading() as tables:
+        found = [
+            _due(place, tables, path=path, state=state, graph_from=graph_from)
+            for path, state in vector_states(tables).items()
+        ]
+    for due in found:
+        if due is not None:
+            _grow(place, due, threads=threads)
+
+
+def _due(place: Place, tables: Tables, *, path: str, state: VectorState, graph_from: int) -> Due | None:
+    """What the graph of *path* is grown of, if it should grow."""
+    slots = np.sort(tables.keeping(state.code, Predicate(path=path)))
+    outside = int(np.count_nonzero(slots >= state.covered))
+    due = graph_from if state.graph is None else max(_OUTSIDE, state.covered // 10)
+    if not outside or outside < due:
+        return None
+    [(written,)] = tables.rows("SELECT slots FROM @state")
+    rows = place.vectors(state, tables=tables, slots=written).rows(int(slots[-1]) + 1)
+    graph = None
+    if state.graph is not None:
+        file = place.graph(state.graph, tables=tables)
+        graph = Index.restore(file, view=False) if file.is_file() else None
+    return Due(path=path, state=state, slots=slots, rows=rows, graph=graph)
+
+
+def _grow(place: Place, due: Due, *, threads: int) -> None:
+    """Make a graph of all slots: the old one with the later slots, or a new one where half of the old is gone."""
+    state, slots, index = due.state, due.slots, due.graph
     if index is None or len(index) > 2 * np.count_nonzero(slots < state.covered):
+        assert state.length is not None
         index, later = empty_graph(state.length), slots
     else:
         later = slots[slots >= state.covered]
-    end = int(slots[-1]) + 1
-    rows = VectorFile(vector_file(folder, code=state.code), length=state.length).rows(end)
     for at in range(0, len(later), _ROWS):
         chunk = later[at : at + _ROWS]
-        index.add(chunk.astype(np.uint64), rows[chunk], threads=threads)
-    name = f"vectors-{state.code}-{end}.graph"
-    part = folder / f"{name}.part"
+        index.add(chunk.astype(np.uint64), due.rows[chunk], threads=threads)
+    name = f"vectors-{state.code}-{len(due.rows)}.graph"
+    part = place.folder / f"{name}.part"
     index.save(part)
-    part.replace(folder / name)
-    with transaction(connection, write=True):
-        connection.execute("UPDATE vectors SET graph = ?, covered = ? WHERE code = ?", (name, end, state.code))
-    if state.graph is not None:
-        # Readers that have it mapped keep it; one that comes too late compares all vectors, once.
-        (folder / state.graph).unlink(missing_ok=True)
-
-
-def _read(file: Path) -> Index | None:
-    """The graph in *file*, in memory, to be added to; None where the file is gone."""
-    return Index.restore(file, view=False) if file.is_file() else None
-
-
-def _present(connection: sqlite3.Connection, *, code: int) -> Slots:
-    """The slots that have the vector with *code*, rising."""
-    rows = connection.execute("SELECT slot FROM facts WHERE code = ? AND value = 1 ORDER BY slot", (code,))
-    return np.fromiter((slot for (slot,) in rows), dtype=np.int64)
+    place.publish(part, path=due.path, state=state, name=name, covered=len(due.rows))

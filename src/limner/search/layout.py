@@ -1,4 +1,4 @@
-"""What one generation's database looks like, and how its files are opened."""
+"""What one generation's database looks like in SQLite, and how its files are opened."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -7,15 +7,10 @@ from pathlib import Path
 
 from limner.errors import SearchUnavailable
 from limner.search.mapping import Mapping as SearchMapping
+from limner.search.tables import path_codes
 
 #: The database of a generation; its vectors stand beside it.
 DOCUMENTS = "documents.sqlite"
-#: The path under which complete documents are marked.
-COMPLETE = ""
-
-# A slot is a document's row in every vector file. A document whose vectors change takes a new slot, so that readers
-# never see a vector change under them; slots are not used again. A path's facts are its filter values, and for a
-# vector the mark that the document has one.
 _SCHEMA = """
 CREATE TABLE state (remembered INTEGER NOT NULL, changes INTEGER NOT NULL, slots INTEGER NOT NULL);
 INSERT INTO state VALUES (0, 0, 0);
@@ -52,7 +47,7 @@ def create_documents(file: Path, *, mapping: SearchMapping, versions: Mapping[st
         connection.execute(
             f"CREATE VIRTUAL TABLE words USING fts5({columns}, tokenize = 'porter unicode61 remove_diacritics 2')"
         )
-        paths = [COMPLETE, *sorted({*mapping.filters, *mapping.vectors})]
+        paths = path_codes(mapping)
         connection.executemany("INSERT INTO paths VALUES (?, ?)", enumerate(paths))
         connection.executemany(
             "INSERT INTO vectors (code, length, version) VALUES (?, ?, ?)",

@@ -1,7 +1,5 @@
 """Reading: one query, answered from one state of a generation."""
 
-import json
-import sqlite3
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -11,7 +9,8 @@ from limner.errors import NotFound, UsageError, VersionConflict
 from limner.search.base import FacetCount, Generation, Hit, Match, Near, Page, Query, Row
 from limner.search.conditions import kind_at, predicate_of, restored
 from limner.search.narrowing import Marks
-from limner.search.snapshot import Held, Snapshot, VectorState
+from limner.search.snapshot import Held, Snapshot
+from limner.search.tables import Tables, VectorState
 from limner.search.vectors import Numbers, Scores, Slots, best, unit
 
 #: Hits that one ask of a graph serves, whatever page of them is wanted, so that pages fit together; deeper ones are
@@ -86,7 +85,7 @@ class Reading:
             left = left & self._narrowing.complete()
         excluded = [*near.exclude, *([near.like] if near.like else [])]
         if excluded:
-            left[[slot for slot, _ in _slots_of(self._snapshot.connection, ids=excluded)]] = False
+            left[[slot for slot, _ in _slots_of(self._snapshot.tables, ids=excluded)]] = False
         return left
 
     def _state(self, path: str) -> VectorState:
@@ -119,7 +118,7 @@ class Reading:
         return vector
 
     def _stored_vector(self, id: str, *, path: str) -> Numbers:
-        found = _slots_of(self._snapshot.connection, ids=[id])
+        found = _slots_of(self._snapshot.tables, ids=[id])
         if not found:
             raise NotFound(f"There is no {id} in this index, so nothing can be like it.")
         slot = found[0][0]
@@ -134,7 +133,7 @@ class Reading:
         marks = self._narrowing.having(path)
         # The file ends with the last document that has the vector; the mark before the end finds it.
         count = len(marks) - int(np.argmax(marks[::-1])) if marks.any() else 0
-        return self._held.vector_file(state).rows(count)
+        return self._held.vectors(state, snapshot=self._snapshot).rows(count)
 
     def _nearest(self, vector: Numbers, *, near: Near, left: Marks) -> tuple[Slots, Scores]:
         """The slots among those *left* that may be on the page, with their scores."""
@@ -144,7 +143,7 @@ class Reading:
         if not total or not wanted:
             return np.empty(0, dtype=np.int64), np.empty(0)
         candidates = None
-        graph = self._held.graph(state) if wanted <= _SHALLOW else None
+        graph = self._held.graph(state, snapshot=self._snapshot) if wanted <= _SHALLOW else None
         if graph is not None:
             candidates = graph.near(vector, allowed=left, wanted=min(_SHALLOW, total))
         if graph is not None and candidates is not None:
@@ -171,13 +170,13 @@ class Reading:
         return [(slot, score_of[slot]) for slot in ranked[first - before : end - before]]
 
     def _ids(self, slots: list[int]) -> dict[int, str]:
-        sql = "SELECT slot, id FROM documents WHERE slot IN (SELECT value FROM json_each(?))"
-        return dict(self._snapshot.connection.execute(sql, (json.dumps(slots),)))
+        among, value = self._snapshot.tables.among("slot", slots)
+        return dict(self._snapshot.tables.rows(f"SELECT slot, id FROM @documents WHERE {among}", (value,)))
 
     def _hits(self, found: list[tuple[int, float | None]]) -> list[Hit]:
         """The documents *found*, in their order."""
-        sql = "SELECT slot, id, body FROM documents WHERE slot IN (SELECT value FROM json_each(?))"
-        rows = self._snapshot.connection.execute(sql, (json.dumps([slot for slot, _ in found]),))
+        among, value = self._snapshot.tables.among("slot", [slot for slot, _ in found])
+        rows = self._snapshot.tables.rows(f"SELECT slot, id, body FROM @documents WHERE {among}", (value,))
         documents = {slot: (id, decode(body)) for slot, id, body in rows}
         hits = []
         for slot, score in found:
@@ -197,9 +196,9 @@ class Reading:
 def described(held: Held, *, current: bool) -> Generation:
     """The generation *held*, with what it holds now."""
     with held.snapshot() as snapshot:
-        documents, remembered = snapshot.connection.execute(
-            "SELECT (SELECT count(*) FROM documents), remembered FROM state"
-        ).fetchone()
+        [(documents, remembered)] = snapshot.tables.rows(
+            "SELECT (SELECT count(*) FROM @documents), remembered FROM @state"
+        )
         return Generation(
             number=held.generation.number,
             current=current,
@@ -219,10 +218,10 @@ def streamed(held: Held) -> Iterator[Row]:
     last = ""
     while True:
         with held.snapshot() as snapshot:
-            rows = snapshot.connection.execute(
-                "SELECT id, digest, complete, versions FROM documents WHERE id > ? ORDER BY id LIMIT ?",
+            rows = snapshot.tables.rows(
+                "SELECT id, digest, complete, versions FROM @documents WHERE id > ? ORDER BY id LIMIT ?",
                 (last, _STREAMED),
-            ).fetchall()
+            )
         for id, digest, complete, versions in rows:
             yield Row(id=id, digest=digest, complete=bool(complete), versions=decode(versions))
         if len(rows) < _STREAMED:
@@ -234,7 +233,7 @@ def _versions(snapshot: Snapshot) -> Mapping[str, str]:
     return {path: state.version for path, state in snapshot.vectors.items() if state.version}
 
 
-def _slots_of(connection: sqlite3.Connection, *, ids: list[str]) -> list[tuple[int, str]]:
+def _slots_of(tables: Tables, *, ids: list[str]) -> list[tuple[int, str]]:
     """The slots of those of *ids* that are there."""
-    sql = "SELECT slot, id FROM documents WHERE id IN (SELECT value FROM json_each(?))"
-    return connection.execute(sql, (json.dumps(ids),)).fetchall()
+    among, value = tables.among("id", ids)
+    return [(slot, id) for slot, id in tables.rows(f"SELECT slot, id FROM @documents WHERE {among}", (value,))]

@@ -1,4 +1,4 @@
-"""Words: how text is put into SQLite's FTS5 and asked for."""
+"""Words: what of a text is asked for, and how identifiers are made words that nothing cuts."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,12 @@ def identifiers(values: Sequence[str]) -> str:
     So ``B/1234-x`` is found by writing all of it, in any case.
     """
     single = (value.strip() for value in values)
-    return " ".join(_token(value) for value in single if value and len(value) <= _LONGEST_IDENTIFIER and _one(value))
+    return " ".join(token(value) for value in single if value and len(value) <= _LONGEST_IDENTIFIER and _one(value))
 
 
-def expressions(text: str) -> list[str]:
-    """For each word of *text* an FTS5 expression: the word, stemmed, anywhere, or a whole identifier."""
-    words = dict.fromkeys(word for word in text.split() if any(letter.isalnum() for letter in word))
-    return [f'({_quoted(word)} OR whole : "{_token(word)}")' for word in words]
+def asked(text: str) -> list[str]:
+    """The words of *text*, each once."""
+    return list(dict.fromkeys(word for word in text.split() if any(letter.isalnum() for letter in word)))
 
 
 def needed(words: int) -> int:
@@ -27,15 +26,10 @@ def needed(words: int) -> int:
     return words - words * 3 // 10
 
 
-def _quoted(word: str) -> str:
-    """*word* as an FTS5 phrase, in which nothing is an operator."""
-    return '"' + word.replace('"', " ").replace("\0", " ") + '"'
-
-
 def _one(value: str) -> bool:
     return not any(letter.isspace() for letter in value)
 
 
-def _token(value: str) -> str:
+def token(value: str) -> str:
     """A token that stands for the whole of *value*; it ends in a digit, which no stemming rule touches."""
     return f"wholly{value.lower().encode('utf-8', 'surrogatepass').hex()}0"

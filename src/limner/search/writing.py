@@ -1,7 +1,5 @@
 """Writing a generation: documents in bulk, all or nothing, with the journal number that they cover."""
 
-import json
-import sqlite3
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
@@ -13,9 +11,9 @@ from limner.domain.values import encode
 from limner.errors import UsageError, VersionConflict
 from limner.search.base import Document, document_digest
 from limner.search.conditions import Stored, kind_at, stored, values_of
-from limner.search.generations import Known
-from limner.search.layout import COMPLETE, vector_file
-from limner.search.vectors import Numbers, VectorFile, unit
+from limner.search.mapping import Mapping
+from limner.search.tables import COMPLETE, WritableTables, codes_of, vector_states
+from limner.search.vectors import Numbers, unit
 from limner.search.words import identifiers
 
 #: Documents that are held in memory at a time.
@@ -39,22 +37,23 @@ class Present(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Writer:
-    """One call's writing into *generation*, over a connection that is inside its transaction."""
+    """One call's writing into *tables*, which are inside its transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, *, generation: Known) -> None:
-        self._connection = connection
-        self._mapping = generation.mapping
-        self._folder = generation.folder
-        self._codes: dict[str, int] = {path: code for code, path in connection.execute("SELECT code, path FROM paths")}
-        self._pinned = pinned_vectors(connection)
-        self._slots: int = connection.execute("SELECT slots FROM state").fetchone()[0]
-        self._touched: dict[str, VectorFile] = {}
+    def __init__(self, tables: WritableTables, *, mapping: Mapping) -> None:
+        self._tables = tables
+        self._mapping = mapping
+        self._codes = codes_of(tables)
+        self._pinned = {
+            path: Pinned(code=state.code, length=state.length, version=state.version)
+            for path, state in vector_states(tables).items()
+        }
+        [(self._slots,)] = tables.rows("SELECT slots FROM @state")
 
     def delete(self, ids: Iterable[str]) -> None:
         """Take the documents called *ids* out."""
         wanted = iter(ids)
         while chunk := list(islice(wanted, _CHUNK)):
-            self._forget([found.slot for found in self._present(chunk).values()])
+            self._tables.forget([found.slot for found in self._present(chunk).values()])
 
     def put(self, documents: Iterable[Document]) -> None:
         """Put *documents* in, or in the place of those with their ids; of two with one id the last counts."""
@@ -63,17 +62,15 @@ class Writer:
             self._put(chunk)
 
     def finish(self, *, remembered: int | None) -> None:
-        """Make sure of the vector files, then note what a reader and the next writer must know."""
-        for file in self._touched.values():
-            file.settle()
-        self._connection.executemany(
-            "UPDATE vectors SET length = ?, version = ? WHERE code = ?",
+        """Make sure of the vectors, then note what a reader and the next writer must know."""
+        self._tables.settle()
+        self._tables.run(
+            "UPDATE @vectors SET length = ?, version = ? WHERE code = ?",
             [(pin.length, pin.version, pin.code) for pin in self._pinned.values()],
         )
-        self._connection.execute(
-            "UPDATE state SET slots = ?, changes = changes + 1, remembered = coalesce(?, remembered)",
-            (self._slots, remembered),
-        )
+        self._tables.run("UPDATE @state SET slots = ?, changes = changes + 1", [(self._slots,)])
+        if remembered is not None:
+            self._tables.run("UPDATE @state SET remembered = ?", [(remembered,)])
 
     def _put(self, chunk: dict[str, Document]) -> None:
         present = self._present(chunk)
@@ -89,38 +86,22 @@ class Writer:
             else:
                 slots[id] = self._slots + len(fresh)
                 fresh.append(chunk[id])
-        self._forget([present[id].slot for id in changed if id in present])
+        self._tables.forget([present[id].slot for id in changed if id in present])
         self._write_vectors(fresh)
         documents = [(slots[id], chunk[id]) for id in changed]
-        self._connection.executemany(
-            "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
+        self._tables.put_documents(
             [
                 (slot, d.id, digests[d.id], vectors[d.id], d.complete, encode(d.versions), encode([d.text, d.filters]))
                 for slot, d in documents
-            ],
+            ]
         )
-        # In the order of its key, so that the table grows at few places.
-        facts = sorted({fact for slot, document in documents for fact in self._facts(document, slot=slot)}, key=_key)
-        self._connection.executemany("INSERT INTO facts VALUES (?, ?, ?)", facts)
-        places = ", ".join("?" * (len(self._mapping.text) + 2))
-        columns = ", ".join(["rowid", *(f"t{number}" for number in range(len(self._mapping.text))), "whole"])
-        self._connection.executemany(
-            f"INSERT INTO words ({columns}) VALUES ({places})",
-            [(slot, *self._words(document)) for slot, document in documents],
-        )
+        self._tables.put_facts({fact for slot, document in documents for fact in self._facts(document, slot=slot)})
+        self._tables.put_words([(slot, self._words(document)) for slot, document in documents])
 
     def _present(self, ids: Iterable[str]) -> dict[str, Present]:
-        rows = self._connection.execute(
-            "SELECT id, slot, digest, vectors FROM documents WHERE id IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(ids)),),
-        )
+        among, value = self._tables.among("id", list(ids))
+        rows = self._tables.rows(f"SELECT id, slot, digest, vectors FROM @documents WHERE {among}", (value,))
         return {id: Present(slot=slot, digest=digest, vectors=vectors) for id, slot, digest, vectors in rows}
-
-    def _forget(self, slots: Sequence[int]) -> None:
-        gone = [(slot,) for slot in slots]
-        self._connection.executemany("DELETE FROM words WHERE rowid = ?", gone)
-        self._connection.executemany("DELETE FROM facts WHERE slot = ?", gone)
-        self._connection.executemany("DELETE FROM documents WHERE slot = ?", gone)
 
     def _check(self, document: Document) -> None:
         """Refuse a path that the mapping lacks, and a vector without version."""
@@ -138,7 +119,7 @@ class Writer:
                 raise UsageError(f"Document {document.id} does not say which version {path} comes from.")
 
     def _facts(self, document: Document, *, slot: int) -> list[tuple[int, Stored, int]]:
-        """The rows of *document* in the table of facts."""
+        """The facts of *document*."""
         rows: list[tuple[int, Stored, int]] = [(self._codes[path], 1, slot) for path in document.vectors]
         if document.complete:
             rows.append((self._codes[COMPLETE], 1, slot))
@@ -151,7 +132,7 @@ class Writer:
         return rows
 
     def _words(self, document: Document) -> list[str]:
-        """The columns of *document* in the table of words."""
+        """The texts of *document* in the order of their paths, and its identifiers."""
         texts = [document.text.get(path, "") for path in self._mapping.text]
         lists = [[text] if isinstance(text, str) else list(text) for text in texts]
         whole = identifiers([document.id, *(value for values in lists for value in values)])
@@ -167,10 +148,7 @@ class Writer:
                 continue
             rows = np.zeros((len(documents), len(next(iter(found.values())))), dtype=np.float32)
             rows[list(found)] = list(found.values())
-            if path not in self._touched:
-                code = self._codes[path]
-                self._touched[path] = VectorFile(vector_file(self._folder, code=code), length=rows.shape[1])
-            self._touched[path].write(rows, first=self._slots)
+            self._tables.put_vectors(rows, code=self._codes[path], first=self._slots)
         self._slots += len(documents)
 
     def _row(self, document: Document, *, path: str) -> Numbers:
@@ -191,19 +169,7 @@ class Writer:
         return vector
 
 
-def pinned_vectors(connection: sqlite3.Connection) -> dict[str, Pinned]:
-    """What is fixed about the vectors of each path."""
-    rows = connection.execute("SELECT path, code, length, version FROM vectors JOIN paths USING (code)")
-    return {path: Pinned(code=code, length=length, version=version) for path, code, length, version in rows}
-
-
 def _vectors_digest(document: Document) -> str:
     """What makes the vectors of two documents the same."""
     parts = [(path, np.asarray(vector, dtype=np.float32)) for path, vector in sorted(document.vectors.items())]
     return digest(encode(parts)).hex()
-
-
-def _key(fact: tuple[int, Stored, int]) -> tuple[int, int, Stored, int]:
-    """Sorts facts as SQLite does: numbers, then texts, then bytes."""
-    code, value, slot = fact
-    return code, 2 if isinstance(value, bytes) else 1 if isinstance(value, str) else 0, value, slot
