@@ -66,8 +66,8 @@ def image(
     table(("distribution", "version", "MB"), [(p.name, p.version, f"{p.bytes / _MEGABYTE:.1f}") for p in parts])
     say(
         f"{written.stage} ({', '.join(written.implementations)}): {written.folder}/Containerfile",
-        f"{written.bytes / _MEGABYTE:.1f} MB without the base image. Counted are, as they are installed here and with what "
-        f"is compiled: {len(parts)} distributions, Limner; and files of the project: {len(written.files)}.",
+        f"{written.bytes / _MEGABYTE:.1f} MB without the base image. Counted are, as they are installed here and with "
+        f"what is compiled: {len(parts)} distributions, Limner; and files of the project: {len(written.files)}.",
     )
     if not written.hashed:
         say("Versions are those installed here, without hashes; a requirements.lock in the project pins them for good.")
