@@ -6,7 +6,7 @@ from datetime import timedelta
 from threading import Event
 
 from limner.bus.base import Bus, Delivery
-from limner.domain.workers import Liveness
+from limner.domain.workers import BY_BROKER, Liveness
 from limner.store.store import Transaction
 
 #: For so long what far workers serve is taken for known, in seconds.
@@ -58,7 +58,15 @@ class StandIn(Bus):
 
 
 def served_by_others(tx: Transaction, versions: Collection[str], *, now: float) -> frozenset[str]:
-    """The topics that live far workers serve, ready, in one of *versions*."""
-    live = [worker.hello.worker_id for worker in tx.workers.listing() if worker.liveness(now=now) is Liveness.LIVE]
+    """
+    The topics that live far workers serve, ready, in one of *versions*.
+
+    Those that reach a broker alone are left out: they may name what their user has no right to take.
+    """
+    live = [
+        worker.hello.worker_id
+        for worker in tx.workers.listing()
+        if worker.liveness(now=now) is Liveness.LIVE and worker.hello.client != BY_BROKER
+    ]
     found = tx.workers.served_by(live) if live else []
     return frozenset(one.address for one in found if one.ready and one.version in versions)

@@ -20,7 +20,7 @@ from limner.bus import letters
 from limner.bus.base import Delivery
 from limner.bus.letters import CHUNK, WORKERS, Ask, Chunk, Letter, Reply
 from limner.domain.digests import digest
-from limner.domain.workers import Beat, Hello
+from limner.domain.workers import BY_BROKER, Beat, Hello
 from limner.errors import ArtifactMissing, BusUnavailable, LimnerError, NotFound, StoreUnavailable
 from limner.store.files import HeldArtifact
 
@@ -129,7 +129,7 @@ class Mail:
     def _hello(self, letter: Letter) -> bytes:
         hello = msgspec.json.decode(letter.body, type=Hello)
         self._done.setdefault(hello.worker_id, 0)
-        seen = msgspec.structs.replace(hello, ip="", client="by the broker")
+        seen = msgspec.structs.replace(hello, ip="", client=BY_BROKER)
         return msgspec.json.encode(self._desk.hello(seen, scopes=_SCOPES, token_id=None))
 
     def _heartbeat(self, letter: Letter) -> bytes:

@@ -16,6 +16,9 @@ HEARTBEAT = timedelta(seconds=15)
 LIVE_FOR = 2 * HEARTBEAT
 GONE_AFTER = timedelta(minutes=10)
 
+#: The client of a worker that came by letters: what it may take, the broker knows and the server does not.
+BY_BROKER = "by the broker"
+
 #: Why a task without an active version is given to nobody.
 NOT_SERVED = "no version of it is active on the server"
 
