@@ -12,6 +12,7 @@ from limner.settings import Settings
 from tests.deploy.custom_kinds import SCHEMAS
 from tests.deploy.helm import CHART, Answers, Rendered, Tree, at
 from tests.deploy.value_sets import BAD, EVERYTHING, GOOD
+from tests.docs.test_verbs import why_not
 
 # The first one fetches Helm.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -108,6 +109,16 @@ def test_no_secret_stands_in_a_manifest(everything: Rendered) -> None:
             if re.search("STORE|BUS|EVENTS|SECRET|TOKEN", str(variable["name"])):
                 assert set(variable) == {"name", "valueFrom"}
     assert everything.of("Secret") == []
+
+
+def test_commands_can_be_typed(rendered: Rendered) -> None:
+    """What a pod starts is a verb of Limner with options that it has."""
+    for _, pod in pods(rendered):
+        command = at(pod, "containers.0.command")
+        assert isinstance(command, list)
+        if command[0] != "sleep":
+            assert command[:3] == ["limner", "--project", "/project"]
+            assert why_not([*command[3:], *map(str, listed(pod, "containers.0.args"))]) is None
 
 
 def test_settings_reach_server_and_workers(everything: Rendered) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from limner.app.image_parts import holds
-from limner.app.imaging import Ask, Image, write_image
+from limner.app.imaging import Ask, Image, recipe, write_image
 from limner.errors import NotFound, UsageError
 from limner.settings import load_project
 from tests.cli.cases import limner
@@ -212,6 +212,7 @@ def test_a_recipe_is_written_over_and_nothing_else_is(folder: Path) -> None:
     # given
     image = written(folder, "plain", add=["labels"])
     other = folder / "labels"
+    assert (Path(image.folder) / "project" / "labels").exists()
 
     # then
     again = Path(written(folder, "plain").folder)
@@ -234,17 +235,18 @@ def test_an_unknown_stage_is_told_the_known_ones(folder: Path) -> None:
         written(folder, "plane")
 
 
-def test_builders_find_nothing_wrong(folder: Path) -> None:
-    """hadolint is content with the recipe of every kind of stage, and with that of the server."""
+def test_builders_find_nothing_wrong(folder: Path, tmp_path: Path) -> None:
+    """hadolint is content with the recipe of a stage, pinned with hashes or without, and with that of the server."""
     # given
-    recipes = [Path(written(folder, stage).folder) / "Containerfile" for stage in ("plain", "seen", "model")]
-    recipes += [Path(written(folder, "odd", lock=LOCK).folder) / "Containerfile"]
+    written(folder, "plain", lock=LOCK)
+    pinned = folder / "images" / "things.plain" / "Containerfile"
+    loose = tmp_path / "Containerfile"
+    loose.write_text(recipe("things.seen", wheel="limner-1-py3-none-any.whl", base="python:3.12-slim", hashed=False))
 
     # when
     command = [
         str(Path(sys.executable).parent / "hadolint"),
-        *map(str, recipes),
-        str(REPOSITORY / "deploy/Containerfile"),
+        *map(str, (pinned, loose, REPOSITORY / "deploy/Containerfile")),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 

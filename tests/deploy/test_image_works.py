@@ -6,6 +6,7 @@ import sys
 import zipfile
 from collections.abc import Iterable
 from importlib import metadata
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
@@ -60,9 +61,14 @@ def _link(parts: Iterable[Part], site: Path) -> None:
         for file in metadata.distribution(part.name).files or ():
             place = site / str(file)
             source = Path(str(file.locate()))
-            if ".." not in file.parts and source.is_file() and not place.exists():
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.symlink_to(source)
+            if ".." in file.parts or "__pycache__" in file.parts or not source.is_file():
+                continue
+            # What is compiled already is taken along, as an installer would compile it.
+            cached = [(Path(cache_from_source(str(p))) if p.suffix == ".py" else p) for p in (source, place)]
+            for link, target in ((place, source), (cached[1], cached[0])):
+                if target.is_file() and not link.exists():
+                    link.parent.mkdir(parents=True, exist_ok=True)
+                    link.symlink_to(target)
 
 
 def typed(words: list[str], *, folder: Path) -> "subprocess.CompletedProcess[str]":

@@ -49,12 +49,12 @@ def parts_for(modules: Mapping[str, str], *, extras: Collection[str]) -> Needed:
     strange = sorted(set(extras) - set(known))
     if strange:
         raise UsageError(f"Limner has no extra {', '.join(strange)}; it has: {', '.join(known)}.")
-    homes = metadata.packages_distributions()
+    foreign = {module: by for module, by in modules.items() if module not in sys.stdlib_module_names}
+    # Looks into everything that is installed, which takes a while.
+    homes = metadata.packages_distributions() if foreign else {}
     wanted: list[tuple[str, frozenset[str]]] = [("limner", frozenset(extras))]
     unknown = {}
-    for module, by in modules.items():
-        if module in sys.stdlib_module_names:
-            continue
+    for module, by in foreign.items():
         if module in homes:
             wanted += [(name, frozenset()) for name in homes[module][:1]]
         else:

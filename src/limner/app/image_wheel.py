@@ -30,9 +30,10 @@ def write_wheel(folder: Path) -> Path:
     listed = "".join(f"{name},sha256={_digest(data)},{len(data)}\n" for name, data in content.items())
     content[f"{info}/RECORD"] = f"{listed}{info}/RECORD,,\n".encode()
     wheel = folder / f"limner-{distribution.version}-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+    # Not compressed: it goes no further than into an image, whose layers are.
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_STORED) as archive:
         for name, data in content.items():
-            archive.writestr(zipfile.ZipInfo(name, _MOMENT), data, zipfile.ZIP_DEFLATED)
+            archive.writestr(zipfile.ZipInfo(name, _MOMENT), data)
     return wheel
 
 
