@@ -1,5 +1,6 @@
 """Answers equal what one finds by hand, and near neighbours those that comparing all finds."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from limner.domain.reads import Comparison, Condition, where
 from limner.domain.values import Value
 from limner.search.base import Document, Near, Query, SearchIndex
+from limner.search.connect import connect_search
 from limner.search.mapping import FilterKind, Mapping
 from limner.search.sqlite import SqliteSearch
+from tests.search.databases import index_url
 
 MAPPING = Mapping(
     text={"title": 1.0},
@@ -86,6 +89,18 @@ def by_hand(documents: list[Document], query: Query) -> list[str]:
     return sorted(scores, key=lambda id: (-scores[id], id))
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, require_service: Callable[[str], str]
+) -> Iterator[str]:
+    """Where the indexes of all examples lie."""
+    if request.param == "sqlite":
+        yield f"sqlite:{tmp_path_factory.mktemp('indexes')}"
+        return
+    with index_url(require_service("postgresql")) as made:
+        yield made
+
+
 @settings(max_examples=60)
 @given(
     st.lists(entries, max_size=12),
@@ -94,7 +109,7 @@ def by_hand(documents: list[Document], query: Query) -> list[str]:
     st.none() | vectors,
 )
 def test_a_combined_query_equals_filtering_by_hand(
-    tmp_path_factory: pytest.TempPathFactory,
+    url: str,
     made: list[tuple[list[str], dict[str, object], list[float] | None]],
     words: list[str],
     asked: list[Condition],
@@ -113,7 +128,7 @@ def test_a_combined_query_equals_filtering_by_hand(
     ]
     near = None if vector is None else Near(path="v", vector=np.array(vector, dtype=np.float32))
     query = Query(text=" ".join(words), filters=tuple(asked), near=near, limit=20)
-    index = SqliteSearch(tmp_path_factory.mktemp("index"))
+    index = connect_search(url, name=uuid.uuid4().hex)
     try:
         number = index.create(MAPPING)
         # In two calls, so that some documents take the place of others.
@@ -121,6 +136,8 @@ def test_a_combined_query_equals_filtering_by_hand(
         index.apply(documents, generation=number)
         index.switch(number)
         page = index.search(query)
+        index.switch(index.create(MAPPING))
+        index.drop(number)
     finally:
         index.close()
     found = [hit.id for hit in page.hits]

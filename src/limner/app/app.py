@@ -300,7 +300,7 @@ class App(Parts):
         """Let the indexes of a pipeline take in what changed."""
         with self.store.transaction() as tx:
             view = self.engine(pipeline).view(tx, pipeline, {})
-        catch_up(self.store, self.project.url(self.settings.index), view, progress=progress)
+        catch_up(self.store, self.indexes, view, progress=progress)
 
     def train(
         self,

@@ -17,7 +17,6 @@ from limner.domain.pipelines import Implementation, Pipeline, Stage
 from limner.domain.tasks import ANSWERS
 from limner.errors import LimnerError, MissingExtra
 from limner.events.connect import connect_events
-from limner.search.connect import connect_search
 from limner.search.mapping import mapping_of
 from limner.settings import load_project, structs_fields
 from limner.worker.describe import describe_all
@@ -254,11 +253,13 @@ def _index(app: App, pipeline: Pipeline) -> Iterator[Finding]:
     part = f"index of {pipeline.name}"
     name = f"{pipeline.name}.{pipeline.collection}"
     try:
-        index = connect_search(app.project.url(app.settings.index), name=name)
-        generations = index.generations()
-        index.close()
+        with closing(app.indexes.open(name)) as index:
+            generations = index.generations()
     except MissingExtra as error:
         yield _note(part, str(error), f"pip install 'limner[{error.extra}]'")
+        return
+    except LimnerError as error:
+        yield _wrong(part, str(error), "Correct the setting `index`, or start what it names; it can be built anew")
         return
     current = [g for g in generations if g.current]
     if current:

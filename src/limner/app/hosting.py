@@ -361,7 +361,9 @@ class Host:
                     _log.exception("follower_broke", project=self.name)
 
     def _index(self) -> None:
-        """Take what changed into the search indexes."""
+        """Take what changed into the search indexes; into those that servers share, the one that leads."""
+        if self.app.indexes.shared and not self._leading:
+            return
         for name, pipeline in self.pipelines.items():
             index = pipeline.index
             if index.text or index.filters or index.vectors:

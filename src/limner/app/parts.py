@@ -31,6 +31,7 @@ from limner.engine.views import View, resolve
 from limner.errors import ConfigurationError, NotFound
 from limner.models.registry import Registry
 from limner.search.base import SearchIndex
+from limner.search.kept import Indexes
 from limner.settings import Project
 from limner.sources.base import Columns, Source
 from limner.sources.connect import connect_source
@@ -69,6 +70,11 @@ class Parts:
     def artifacts(self) -> Artifacts:
         """The artifacts."""
         return connect_artifacts(self.project.url(self.settings.artifacts), copies=self.project.home / "copies")
+
+    @cached_property
+    def indexes(self) -> Indexes:
+        """The search indexes."""
+        return Indexes(self.project.url(self.settings.index))
 
     @cached_property
     def registry(self) -> Registry:
@@ -272,15 +278,13 @@ class Parts:
         """The indexes of a pipeline by the collection they are of; the caller closes them."""
         with self.store.transaction() as tx:
             view = self.engine(pipeline).view(tx, pipeline, {})
-        url = self.project.url(self.settings.index)
-        return {one: one.index() for one in indexed_collections(self.store, url, view)}
+        return {one: one.index() for one in indexed_collections(self.store, self.indexes, view)}
 
     def indexed(self, collection: str) -> Indexed:
         """The collection with its index, in the pipeline that was run here."""
-        url = self.project.url(self.settings.index)
         with self.store.transaction() as tx:
             views = self.views(tx)
-        found = [one for view in views for one in indexed_collections(self.store, url, view)]
+        found = [one for view in views for one in indexed_collections(self.store, self.indexes, view)]
         for one in found:
             if one.collection == collection:
                 return one
@@ -299,9 +303,11 @@ class Parts:
             )
 
     def close(self) -> None:
-        """Let go of the store and the bus."""
+        """Let go of the store, the bus and the indexes."""
         if "store" in self.__dict__:
             self.store.close()
+        if "indexes" in self.__dict__:
+            self.indexes.close()
         if "bus" in self.__dict__:
             self.bus.close()
 
@@ -310,7 +316,7 @@ class Parts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of the store and the bus."""
+        """Let go of the store, the bus and the indexes."""
         self.close()
 
 

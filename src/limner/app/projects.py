@@ -127,6 +127,9 @@ def project_of(root: Project, name: str) -> Project:
     own = schema_of(places["store"], name)
     if own is not None:
         places.pop("store")
+    index = schema_of(places["index"], name)
+    if index is not None:
+        places.pop("index")
     artifacts = artifacts_of_project(places["artifacts"], name)
     if artifacts is not None:
         places.pop("artifacts")
@@ -138,6 +141,8 @@ def project_of(root: Project, name: str) -> Project:
     moved = {field: place.replace(f"{HOME}/", f"{HOME}/projects/{name}/", 1) for field, place in places.items()}
     if own is not None:
         moved["store"] = own
+    if index is not None:
+        moved["index"] = index
     if artifacts is not None:
         moved["artifacts"] = artifacts
     moved["bus"] = bus_of_project(settings.bus, name)

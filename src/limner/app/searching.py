@@ -17,9 +17,9 @@ from limner.engine.views import View
 from limner.errors import MissingExtra, NotFound, UsageError
 from limner.search.base import Near, Page, Query, SearchIndex
 from limner.search.conditions import typed
-from limner.search.connect import connect_search
 from limner.search.encoders import near_by
 from limner.search.follower import Follower
+from limner.search.kept import Indexes
 from limner.search.mapping import mapping_of
 from limner.store.store import Store
 
@@ -29,12 +29,12 @@ _WHERE = re.compile(r"(?P<path>[^=!<>]+?)\s*(?P<compare>==|!=|<=|>=|=|<|>)\s*(?P
 class Indexed:
     """One collection of a pipeline with its index."""
 
-    def __init__(self, *, store: Store, url: str, view: View, collection: str) -> None:
+    def __init__(self, *, store: Store, indexes: Indexes, view: View, collection: str) -> None:
         self.view = view
         self.collection = collection
         self.mapping = mapping_of(view.pipeline, collection=collection)
         self._store = store
-        self._url = url
+        self._indexes = indexes
 
     @property
     def wanted(self) -> bool:
@@ -43,7 +43,7 @@ class Indexed:
 
     def index(self) -> SearchIndex:
         """The index; its parts are loaded when they are needed."""
-        return connect_search(self._url, name=f"{self.view.pipeline.name}.{self.collection}")
+        return self._indexes.open(f"{self.view.pipeline.name}.{self.collection}")
 
     def follower(self, index: SearchIndex) -> Follower:
         """What keeps *index*."""
@@ -52,15 +52,15 @@ class Indexed:
         )
 
 
-def indexed_collections(store: Store, url: str, view: View) -> list[Indexed]:
+def indexed_collections(store: Store, indexes: Indexes, view: View) -> list[Indexed]:
     """The collections of a pipeline of which anything is searched."""
-    found = [Indexed(store=store, url=url, view=view, collection=name) for name in view.pipeline.collections()]
+    found = [Indexed(store=store, indexes=indexes, view=view, collection=name) for name in view.pipeline.collections()]
     return [one for one in found if one.wanted]
 
 
-def catch_up(store: Store, url: str, view: View, *, progress: Callable[[int], None]) -> None:
+def catch_up(store: Store, indexes: Indexes, view: View, *, progress: Callable[[int], None]) -> None:
     """Let the indexes of a pipeline take in what changed; without the search extra there is none to keep."""
-    for one in indexed_collections(store, url, view):
+    for one in indexed_collections(store, indexes, view):
         try:
             index = one.index()
         except MissingExtra:

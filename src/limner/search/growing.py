@@ -42,12 +42,13 @@ def grow(place: Place, *, graph_from: int, threads: int) -> None:
 
 def _due(place: Place, tables: Tables, *, path: str, state: VectorState, graph_from: int) -> Due | None:
     """What the graph of *path* is grown of, if it should grow."""
-    slots = np.sort(tables.keeping(state.code, Predicate(path=path)))
-    outside = int(np.count_nonzero(slots >= state.covered))
-    due = graph_from if state.graph is None else max(_OUTSIDE, state.covered // 10)
-    if not outside or outside < due:
-        return None
+    due = max(1, graph_from) if state.graph is None else max(_OUTSIDE, state.covered // 10)
     [(written,)] = tables.rows("SELECT slots FROM @state")
+    if written - state.covered < due:
+        return None
+    slots = np.sort(tables.keeping(state.code, Predicate(path=path)))
+    if np.count_nonzero(slots >= state.covered) < due:
+        return None
     rows = place.vectors(state, tables=tables, slots=written).rows(int(slots[-1]) + 1)
     graph = None
     if state.graph is not None:

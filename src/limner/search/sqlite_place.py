@@ -16,11 +16,16 @@ class SqlitePlace(Place):
     """The generation in *folder*."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self._folder = folder
         self._idle: list[sqlite3.Connection] = []
         self._files: dict[int, VectorFile] = {}
         self._lock = threading.Lock()
         self._closed = False
+
+    @property
+    def folder(self) -> Path:
+        """The generation's own folder."""
+        return self._folder
 
     @contextmanager
     def reading(self) -> Iterator[Tables]:

@@ -115,8 +115,10 @@ class WritableTables(Tables):
 class Place(ABC):
     """Where one generation lies, and the files of it on this machine; for as many threads as ask."""
 
-    #: Folder of this machine for files.
-    folder: Path
+    @property
+    @abstractmethod
+    def folder(self) -> Path:
+        """The folder of this machine for files of the generation."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Tables]:
