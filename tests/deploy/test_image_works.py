@@ -6,7 +6,6 @@ import sys
 import zipfile
 from collections.abc import Iterable
 from importlib import metadata
-from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
@@ -56,19 +55,11 @@ def installed(image: Image, folder: Path) -> list[str]:
 
 
 def _link(parts: Iterable[Part], site: Path) -> None:
-    """Put the files of the installed distributions beside each other, those of their commands left out."""
+    """Put the packages of the installed distributions beside each other, their commands left out."""
     for part in parts:
-        for file in metadata.distribution(part.name).files or ():
-            place = site / str(file)
-            source = Path(str(file.locate()))
-            if ".." in file.parts or "__pycache__" in file.parts or not source.is_file():
-                continue
-            # What is compiled already is taken along, as an installer would compile it.
-            cached = [(Path(cache_from_source(str(p))) if p.suffix == ".py" else p) for p in (source, place)]
-            for link, target in ((place, source), (cached[1], cached[0])):
-                if target.is_file() and not link.exists():
-                    link.parent.mkdir(parents=True, exist_ok=True)
-                    link.symlink_to(target)
+        distribution = metadata.distribution(part.name)
+        for top in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
+            (site / top).symlink_to(str(distribution.locate_file(top)))
 
 
 def typed(words: list[str], *, folder: Path) -> "subprocess.CompletedProcess[str]":
