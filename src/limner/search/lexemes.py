@@ -16,8 +16,9 @@ TOKENIZER = "porter unicode61 remove_diacritics 2"
 _PART = 4_000
 #: Words that a row has in common with the next one, so that a phrase is found where it crosses.
 _OVERLAP = 16
-#: Longer lexemes, in bytes, keep their beginning and a digest.
+#: Longer lexemes, in bytes, keep their beginning and a digest; no letter has more than four bytes.
 _LONGEST = 240
+_SURELY_SHORT = _LONGEST // 4
 
 
 class Lexemes(Struct, frozen=True, kw_only=True):
@@ -32,15 +33,15 @@ class Lexer:
     """Cuts texts of so many *columns*; any thread may ask, one at a time."""
 
     def __init__(self, *, columns: int) -> None:
-        names = ", ".join(f"t{number}" for number in range(columns))
-        self._places = ", ".join("?" * (columns + 1))
+        self._columns = {f"t{number}": number for number in range(columns)}
+        names = ", ".join(self._columns)
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self._connection.execute(
             f"CREATE VIRTUAL TABLE cut USING fts5({names}, content = '', tokenize = '{TOKENIZER}')"
         )
         self._connection.execute("CREATE VIRTUAL TABLE found USING fts5vocab(cut, instance)")
-        self._insert = f"INSERT INTO cut (rowid, {names}) VALUES ({self._places})"
+        self._insert = f"INSERT INTO cut (rowid, {names}) VALUES ({', '.join('?' * (columns + 1))})"
 
     def cut(self, rows: Sequence[tuple[int, Sequence[str]]]) -> tuple[list[Lexemes], dict[int, int]]:
         """The lexemes of *rows*, which are a slot and its texts; and by slot how many words it has."""
@@ -60,7 +61,7 @@ class Lexer:
     def phrases(self, words: Sequence[str]) -> list[str]:
         """For each of *words*, which may be cut into several, a tsquery of it as it is cut; empty for none."""
         cut: dict[int, dict[int, str]] = defaultdict(dict)
-        blank = [""] * (self._places.count("?") - 2)
+        blank = [""] * (len(self._columns) - 1)
         for lexeme, at, _, position in self._found([(at, [word, *blank]) for at, word in enumerate(words)]):
             cut[at][position] = lexeme
         return [" <-> ".join(quoted(cut[at][position]) for position in sorted(cut[at])) for at in range(len(words))]
@@ -78,12 +79,15 @@ class Lexer:
             finally:
                 self._connection.execute("INSERT INTO cut (cut) VALUES ('delete-all')")
         for term, row, column, position in found:
-            yield _bounded(term), row, int(column[1:]), position
+            yield term if len(term) <= _SURELY_SHORT else _bounded(term), row, self._columns[column], position
 
 
 def tsvector(positions: dict[str, list[int]]) -> str:
     """Lexemes and where they stand, as PostgreSQL reads a tsvector."""
-    return " ".join(f"{quoted(lexeme)}:{','.join(map(str, sorted(at)))}" for lexeme, at in positions.items())
+    return " ".join(
+        f"{quoted(lexeme)}:{at[0] if len(at) == 1 else ','.join(map(str, sorted(at)))}"
+        for lexeme, at in positions.items()
+    )
 
 
 def whole(word: str) -> str:
