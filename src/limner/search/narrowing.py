@@ -32,6 +32,12 @@ class Narrowing:
         """All documents."""
         return self._marks(("all",), ask=lambda: self._tables.slots("SELECT slot FROM @documents"))
 
+    def count(self) -> int:
+        """How many documents there are; a follower asks often, and to count them all takes the database long."""
+        sql = "SELECT count(*) FROM @documents"
+        counted = self._cache.get(("count",), make=lambda: np.array(self._tables.rows(sql), dtype=np.int64))
+        return int(counted[0, 0])
+
     def having(self, path: str) -> Marks:
         """The documents that have anything at *path*."""
         return self.keeping(Predicate(path=path))

@@ -27,7 +27,10 @@ class Server:
         Raises:
             ConfigurationError: the URL is not understood.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise ConfigurationError(f"The setting `index` is no address of PostgreSQL: {error}") from error
         options = dict(parse_qsl(parts.query))
         store = options.pop("schema", "public")
         if not _SCHEMA.fullmatch(store):
@@ -119,4 +122,4 @@ class Server:
 
 def _said(error: psycopg.Error) -> str:
     """What the server said, on one line."""
-    return " ".join((error.diag.message_primary or str(error)).split()).rstrip(".")
+    return " ".join((error.diag.message_primary or str(error)).split()).rstrip(".?")

@@ -196,15 +196,13 @@ class Reading:
 def described(held: Held, *, current: bool) -> Generation:
     """The generation *held*, with what it holds now."""
     with held.snapshot() as snapshot:
-        [(documents, remembered)] = snapshot.tables.rows(
-            "SELECT (SELECT count(*) FROM @documents), remembered FROM @state"
-        )
+        [(remembered,)] = snapshot.tables.rows("SELECT remembered FROM @state")
         return Generation(
             number=held.generation.number,
             current=current,
             mapping=held.generation.mapping,
             versions=_versions(snapshot),
-            documents=documents,
+            documents=snapshot.narrowing.count(),
             remembered=remembered,
         )
 
