@@ -106,7 +106,7 @@ def test_no_secret_stands_in_a_manifest(everything: Rendered) -> None:
     """Addresses with passwords, keys and tokens come from secrets by reference."""
     for _, pod in pods(everything):
         for variable in listed(pod, "containers.0.env"):
-            if re.search("STORE|BUS|EVENTS|SECRET|TOKEN", str(variable["name"])):
+            if re.search("STORE|BUS|INDEX|EVENTS|SECRET|TOKEN", str(variable["name"])):
                 assert set(variable) == {"name", "valueFrom"}
     assert everything.of("Secret") == []
 
@@ -140,7 +140,7 @@ def test_settings_reach_server_and_workers(everything: Rendered) -> None:
 
 def test_the_schema_knows_every_setting() -> None:
     """What can be set in `settings` is every setting of Limner that has no value of its own in the chart."""
-    own = {"store", "bus", "events", "artifacts", "secret_key", "webhook_secret", "pipelines", "systems"}
+    own = {"store", "bus", "index", "events", "artifacts", "secret_key", "webhook_secret", "pipelines", "systems"}
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
     fields = {field.encode_name for field in msgspec.structs.fields(Settings)}
     assert set(schema["properties"]["settings"]["properties"]) == fields - own

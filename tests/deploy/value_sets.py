@@ -54,6 +54,7 @@ EVERYTHING: Tree = {
     "imagePullSecrets": ["registry"],
     "store": {"secretName": "limner-store", "key": "store"},
     "bus": {"secretName": "limner-bus", "key": "bus"},
+    "index": {"secretName": "limner-store", "key": "store"},
     "events": {"secretName": "limner-bus", "key": "events"},
     "artifacts": {"url": "s3://museum/limner?endpoint_url=https://s3.example.org", "secretName": "limner-s3"},
     "secretKey": {"secretName": "limner-key", "key": "key"},

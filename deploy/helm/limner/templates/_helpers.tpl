@@ -87,6 +87,7 @@ affinity:
 {{- $secrets := list
       (dict "name" "LIMNER_STORE" "secret" .Values.store)
       (dict "name" "LIMNER_BUS" "secret" .Values.bus)
+      (dict "name" "LIMNER_INDEX" "secret" .Values.index)
       (dict "name" "LIMNER_EVENTS" "secret" .Values.events)
       (dict "name" "LIMNER_SECRET_KEY" "secret" .Values.secretKey)
       (dict "name" "LIMNER_WEBHOOK_SECRET" "secret" .Values.webhookSecret) -}}
