@@ -1,6 +1,8 @@
 """Orders that a library's own search gives for its records, with its weights, kept by ours."""
 
 import json
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from limner.domain.values import Value
-from limner.search.base import Document, Near, Query
+from limner.search.base import Document, Near, Query, SearchIndex
+from limner.search.connect import connect_search
 from limner.search.mapping import Mapping
-from limner.search.sqlite import SqliteSearch
 
 pytestmark = pytest.mark.real_data
 
@@ -46,15 +48,15 @@ def text_of(record: dict[str, Value], *, weights: dict[str, float]) -> dict[str,
     return found
 
 
-def index_of(folder: Path, *, documents: list[Document], weights: dict[str, float]) -> SqliteSearch:
-    """A current generation that holds *documents*."""
-    index = SqliteSearch(folder)
+def index_of(url: str, *, name: str, documents: list[Document], weights: dict[str, float]) -> SearchIndex:
+    """An index called *name* whose current generation holds *documents*."""
+    index = connect_search(url, name=name)
     index.switch(index.create(Mapping(text=weights, vectors={"features.vector": None, "palette.vector": None})))
     index.apply(documents)
     return index
 
 
-def test_words_find_what_the_library_finds(folder: Path, weights: dict[str, float], tmp_path: Path) -> None:
+def test_words_find_what_the_library_finds(folder: Path, weights: dict[str, float], url: str) -> None:
     """Each recorded query that is words alone finds the same records in the same order."""
     records = {record["fixture"]: record for record in lines(folder / "api_documents.jsonl")}
     cases = [
@@ -68,7 +70,7 @@ def test_words_find_what_the_library_finds(folder: Path, weights: dict[str, floa
             Document(id=record["id"], text=text_of(record, weights=weights))
             for record in (records[name] for name in case["documents"])
         ]
-        index = index_of(tmp_path / str(number), documents=documents, weights=weights)
+        index = index_of(url, name=str(number), documents=documents, weights=weights)
         page = index.search(Query(text=case["path"].partition("=")[2]))
         found = [hit.id for hit in page.hits]
         assert page.total == case["totalResults"], case["id"]
@@ -77,7 +79,7 @@ def test_words_find_what_the_library_finds(folder: Path, weights: dict[str, floa
 
 
 @pytest.fixture
-def vectors(folder: Path, weights: dict[str, float], tmp_path: Path) -> SqliteSearch:
+def vectors(folder: Path, weights: dict[str, float], url: str) -> Iterator[SearchIndex]:
     """An index of the real records that have real vectors, by the names of their fixtures."""
     held = np.load(folder / "real_image_vectors.npz")
     records = {record["fixture"]: record for record in lines(folder / "real_images.jsonl")}
@@ -90,10 +92,11 @@ def vectors(folder: Path, weights: dict[str, float], tmp_path: Path) -> SqliteSe
         )
         for at, name in enumerate(held["fixture"])
     ]
-    return index_of(tmp_path, documents=documents, weights=weights)
+    with closing(index_of(url, name="i", documents=documents, weights=weights)) as index:
+        yield index
 
 
-def test_likeness_of_real_vectors_is_the_libraries(folder: Path, vectors: SqliteSearch) -> None:
+def test_likeness_of_real_vectors_is_the_libraries(folder: Path, vectors: SearchIndex) -> None:
     """The records most like a record come in the recorded order, without the record itself."""
     expected = json.loads((folder / "expected.json").read_text())["similar"]
     among = {name for name in names_of(folder) if name.startswith("images.similar-features")}
@@ -101,7 +104,6 @@ def test_likeness_of_real_vectors_is_the_libraries(folder: Path, vectors: Sqlite
     near = Near(path="features.vector", like=expected["image"], exclude=others)
     page = vectors.search(Query(near=near, limit=expected["n"]))
     assert [hit.id for hit in page.hits] == expected["expected_order"]
-    vectors.close()
 
 
 def names_of(folder: Path) -> list[str]:
@@ -116,11 +118,10 @@ def colour(digits: str) -> npt.NDArray[np.float32]:
     return np.asarray(np.exp(-distance / 0.18).ravel(), dtype=np.float32)
 
 
-def test_colours_with_words_come_in_the_recorded_order(folder: Path, vectors: SqliteSearch) -> None:
+def test_colours_with_words_come_in_the_recorded_order(folder: Path, vectors: SearchIndex) -> None:
     """A colour beside words finds the records that hold all the words, in the recorded order of colour."""
     for case in json.loads((folder / "expected.json").read_text())["colour_search"]:
         others = tuple(sorted(set(names_of(folder)) - set(case["candidates"])))
         near = Near(path="palette.vector", vector=colour(case["color"]), exclude=others)
         page = vectors.search(Query(text=case["query"], near=near))
         assert [hit.id for hit in page.hits] == case["expected_order"], case["name"]
-    vectors.close()

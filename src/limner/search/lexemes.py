@@ -58,13 +58,13 @@ class Lexer:
         ]
         return found, words
 
-    def phrases(self, words: Sequence[str]) -> list[str]:
-        """For each of *words*, which may be cut into several, a tsquery of it as it is cut; empty for none."""
+    def cut_words(self, words: Sequence[str]) -> list[list[str]]:
+        """The lexemes of each of *words* in a row: several where it is cut, none where it is no word."""
         cut: dict[int, dict[int, str]] = defaultdict(dict)
         blank = [""] * (len(self._columns) - 1)
         for lexeme, at, _, position in self._found([(at, [word, *blank]) for at, word in enumerate(words)]):
             cut[at][position] = lexeme
-        return [" <-> ".join(quoted(cut[at][position]) for position in sorted(cut[at])) for at in range(len(words))]
+        return [[lexeme for _, lexeme in sorted(cut[at].items())] for at in range(len(words))]
 
     def close(self) -> None:
         """Let go of the tokenizer."""
@@ -90,9 +90,14 @@ def tsvector(positions: dict[str, list[int]]) -> str:
     )
 
 
+def phrase(lexemes: Sequence[str]) -> str:
+    """A tsquery of *lexemes* one after another."""
+    return " <-> ".join(quoted(lexeme) for lexeme in lexemes)
+
+
 def whole(word: str) -> str:
-    """A tsquery of *word* as an identifier."""
-    return quoted(_bounded(token(word)))
+    """The lexeme of *word* as an identifier."""
+    return _bounded(token(word))
 
 
 def quoted(lexeme: str) -> str:

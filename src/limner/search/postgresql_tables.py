@@ -10,7 +10,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from limner.search.conditions import Predicate, Stored
-from limner.search.lexemes import Lexer, tsvector, whole
+from limner.search.lexemes import Lexer, phrase, quoted, tsvector, whole
 from limner.search.postgresql_layout import START
 from limner.search.sortable import FIRST_WORD, decoded, doubles, encoded
 from limner.search.tables import WritableTables
@@ -19,9 +19,11 @@ from limner.search.vectors import Numbers, Scores, Slots
 _TABLE = re.compile(r"@(?=[a-z])")
 #: What the beginning of a value keeps where the value keeps a sign.
 _LOOSE = {"=": "=", "<": "<=", "<=": "<=", ">": ">=", ">=": ">="}
-#: BM25 as FTS5 has it; one occurrence counts as one, and each further one less, as ts_rank has it.
-_K1, _B, _ONCE = 1.2, 0.75, math.pi**2 / 6
-_LEAST_IDF = 1e-6
+#: BM25's numbers, as FTS5 has them.
+_K1, _B, _LEAST_IDF = 1.2, 0.75, 1e-6
+#: Between which ranks a lexeme occurs once, twice … up to the 256 times that PostgreSQL notes.
+_SQUARES = np.cumsum(1 / np.arange(1, 258) ** 2.0) / (math.pi**2 / 6)
+_RANKS = (_SQUARES[:-1] + _SQUARES[1:]) / 2
 
 
 class PostgresqlTables(WritableTables):
@@ -80,29 +82,51 @@ class PostgresqlTables(WritableTables):
 
     def holding(self, words: Sequence[str]) -> Slots:
         """The slots of the documents that hold all of *words*, each in any of their texts."""
-        queries = [" | ".join(part for part in parts if part) for parts in self._parts(words)]
+        cut = self._lexer.cut_words(words)
+        queries = [
+            " | ".join(phrase(part) for part in (lexemes, [whole(word)]) if part)
+            for lexemes, word in zip(cut, words, strict=True)
+        ]
         found = " INTERSECT ".join(["SELECT slot FROM @words WHERE vector @@ ?::tsquery"] * len(queries))
         return self.slots(f"SELECT DISTINCT slot FROM ({found}) AS held", queries)
 
     def scores(self, words: Sequence[str], *, weights: Sequence[float]) -> tuple[Slots, Scores]:
-        """The slots that hold any of *words*, and their BM25."""
+        """The slots that hold any of *words*, and BM25 as FTS5 has it."""
         [(documents, total)] = self.rows("SELECT documents, words FROM @measures")
         usual = total / documents if total else 1.0
-        sql = (
-            "SELECT slot, max(length), sum(ts_rank('{1,1,1,1}', vector, ?::tsquery) * (?::float8[])[field + 1])"
-            " FROM @words WHERE vector @@ ?::tsquery GROUP BY slot"
-        )
+        every = np.array([*weights, 1.0])
         slots: list[Slots] = [np.empty(0, dtype=np.int64)]
         scores: list[Scores] = [np.empty(0)]
-        for query in (part for parts in self._parts(words) for part in parts if part):
-            found = np.array(self.rows(sql, (query, [*weights, 1.0], query)), dtype=np.float64).reshape(-1, 3)
-            often = found[:, 2] * _ONCE
-            rarity = max(_LEAST_IDF, math.log((documents - len(found) + 0.5) / (len(found) + 0.5)))
-            slots.append(found[:, 0].astype(np.int64))
-            scores.append(rarity * often * (_K1 + 1) / (often + _K1 * (1 - _B + _B * found[:, 1] / usual)))
+        for part in (*self._lexer.cut_words(words), *([whole(word)] for word in words)):
+            found, fields, lengths, often = self._occurrences(part)
+            distinct, places = np.unique(found, return_inverse=True)
+            weighed = np.bincount(places, weights=every[fields] * often, minlength=len(distinct))
+            length = np.zeros(len(distinct))
+            length[places] = lengths
+            rarity = max(_LEAST_IDF, math.log((documents - len(distinct) + 0.5) / (len(distinct) + 0.5)))
+            slots.append(distinct)
+            scores.append(rarity * weighed * (_K1 + 1) / (weighed + _K1 * (1 - _B + _B * length / usual)))
         distinct, places = np.unique(np.concatenate(slots), return_inverse=True)
         summed = np.bincount(places, weights=np.concatenate(scores), minlength=len(distinct))
         return distinct, summed.astype(np.float64)
+
+    def _occurrences(self, lexemes: Sequence[str]) -> tuple[Slots, Slots, Scores, Scores]:
+        """Where *lexemes* stand one after another: slots, columns, words of the document, and how often."""
+        if not lexemes:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0), np.empty(0)
+        ranks = ", ".join(["ts_rank('{1,1,1,1}', vector, ?::tsquery)"] * len(lexemes))
+        rows = self.rows(
+            f"SELECT slot, field, length, {ranks} FROM @words WHERE vector @@ ?::tsquery",
+            [*(quoted(lexeme) for lexeme in lexemes), phrase(lexemes)],
+        )
+        found = np.array(rows, dtype=np.float64).reshape(-1, 3 + len(lexemes))
+        # The rank of one lexeme is the sum of 1/n² over its occurrences, in parts of that over endlessly many: so it
+        # tells how many they are. Of several lexemes the rarest bounds how often they stand together.
+        often = np.searchsorted(_RANKS, found[:, 3:].min(axis=1, initial=math.inf)) + 1.0
+        # Always added up in one order, so that equal documents have equal scores in the last bit too.
+        order = np.lexsort((often, found[:, 1], found[:, 0]))
+        slots, fields, lengths = found[order, :3].T
+        return slots.astype(np.int64), fields.astype(np.int64), lengths, often[order]
 
     def run(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         """Do *sql* once for each of *rows*."""
@@ -149,10 +173,6 @@ class PostgresqlTables(WritableTables):
     def settle(self) -> None:
         """Vectors are in the transaction."""
         return
-
-    def _parts(self, words: Sequence[str]) -> list[tuple[str, str]]:
-        """For each of *words* a query of it as a word, empty where it is none, and one of it as an identifier."""
-        return [(phrase, whole(word)) for phrase, word in zip(self._lexer.phrases(words), words, strict=True)]
 
     def _measure(self, *, documents: int, words: int) -> None:
         self.run("UPDATE @measures SET documents = documents + ?, words = words + ?", [(documents, words)])
