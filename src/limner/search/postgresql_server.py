@@ -15,10 +15,12 @@ from limner.errors import ConfigurationError, SearchUnavailable
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,55}")
 #: So that the server notices within two minutes that a writer's machine is gone, and lets the next one write.
 _ALIVE = "-c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=6"
+#: Connections that wait for the next question, of one index in one process; a server has some hundred for all.
+_KEPT = 4
 
 
 class Server:
-    """The database behind *url*; connections are opened when they are needed, and kept."""
+    """The database behind *url*; connections are opened when they are needed, and a few are kept."""
 
     def __init__(self, url: str) -> None:
         """
@@ -113,7 +115,7 @@ class Server:
     def _give_back(self, connection: psycopg.Connection[TupleRow]) -> None:
         with self._lock:
             idle = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
-            keep = idle and not self._closed and not connection.broken
+            keep = idle and not self._closed and not connection.broken and len(self._idle) < _KEPT
             if keep:
                 self._idle.append(connection)
         if not keep:
