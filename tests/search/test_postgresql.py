@@ -27,37 +27,43 @@ def server(require_service: Callable[[str], str]) -> str:
 
 
 @pytest.fixture
-def index(postgresql_url: str) -> Iterator[SearchIndex]:
+def index(postgresql_url: str, mine: str) -> Iterator[SearchIndex]:
     """An index whose current generation holds the batch 0."""
-    with closing(connect_search(postgresql_url, name="i")) as index:
+    with closing(connect_search(f"{postgresql_url}&application_name={mine}", name="i")) as index:
         index.switch(index.create(MAPPING))
         index.apply(batch(0))
         yield index
 
 
-def end_connections(server: str) -> int:
-    """Have the server end every connection of indexes, as its restart does; how many there were."""
+@pytest.fixture
+def mine() -> str:
+    """The name of the index's connections, since other tests use the server at the same time."""
+    return uuid.uuid4().hex
+
+
+def end_connections(server: str, name: str) -> int:
+    """Have the server end every connection called *name*, as its restart does; how many there were."""
     with psycopg.connect(server) as connection:
-        sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'limner search'"
-        return len(connection.execute(sql).fetchall())
+        sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = %s"
+        return len(connection.execute(sql, (name,)).fetchall())
 
 
-def test_queries_go_on_after_a_lost_connection(index: SearchIndex, server: str) -> None:
+def test_queries_go_on_after_a_lost_connection(index: SearchIndex, server: str, mine: str) -> None:
     """A connection that the server ended between two questions is replaced, and nobody notices."""
     assert batches_of(index.search(Query())) == {0}
-    assert end_connections(server) > 0
+    assert end_connections(server, mine) > 0
     assert batches_of(index.search(Query())) == {0}
-    end_connections(server)
+    end_connections(server, mine)
     index.apply(batch(1))
     assert batches_of(index.search(Query())) == {1}
 
 
-def test_a_write_that_loses_its_connection_changes_nothing(index: SearchIndex, server: str) -> None:
+def test_a_write_that_loses_its_connection_changes_nothing(index: SearchIndex, server: str, mine: str) -> None:
     """The writer is told that the index is unavailable; doing it again makes it whole."""
 
     def documents() -> Iterator[Document]:
         yield from batch(1, size=1500)
-        end_connections(server)
+        end_connections(server, mine)
 
     with pytest.raises(SearchUnavailable, match=r"postgresql://"):
         index.apply(documents(), remembered=3)
