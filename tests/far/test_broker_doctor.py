@@ -117,6 +117,8 @@ def server(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     """A server on the broker that infers nothing itself."""
     settings = f"lease = 5.0\nbus = '{site.url(user='guest:guest')}'\n"
     with Server(tmp_path_factory.mktemp("project") / "far", pipeline=PIPELINE, settings=settings) as made:
+        # It makes its exchange and its queues when it first speaks to the broker.
+        until(lambda: not wrong(examine_ways(site.url(user="guest:guest"), token="")), within=LONG)
         yield made
 
 

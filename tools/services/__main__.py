@@ -26,7 +26,7 @@ SERVICES: tuple[Service, ...] = (
     ceph.Ceph() if os.environ.get(ceph.CHOSEN) else S3(),
 )
 #: Programs that tests call, and the Debian packages that bring them.
-PROGRAMS = {"shellcheck": "shellcheck", "curl": "curl"}
+PROGRAMS = {"shellcheck": "shellcheck", "curl": "curl", "promtool": "prometheus"}
 
 
 def install(packages: Sequence[str]) -> None:

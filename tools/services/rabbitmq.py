@@ -89,10 +89,20 @@ class Broker:
         Raises:
             Unavailable: it did not.
         """
+        self.told(*words)
+
+    def told(self, *words: str) -> str:
+        """
+        What ``rabbitmqctl`` answers.
+
+        Raises:
+            Unavailable: it did nothing.
+        """
         command = [str(_RABBITMQ.with_name("rabbitmqctl")), "-q", *words]
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True)
         if done.returncode:
             raise Unavailable(f"rabbitmqctl {words[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
 
     def stop(self) -> None:
         """

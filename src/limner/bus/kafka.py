@@ -40,6 +40,8 @@ class KafkaBus(Bus):
         self._common: dict[str, str | int | float | bool] = {
             "bootstrap.servers": place.cluster.servers,
             "topic.metadata.refresh.interval.ms": 10_000,
+            # A broker that comes back is noticed soon.
+            "reconnect.backoff.max.ms": 1_000,
             # librdkafka writes to standard error what it is asked about anyway.
             "log_level": 2,
             **place.cluster.options,
@@ -58,7 +60,9 @@ class KafkaBus(Bus):
             # Otherwise they are printed.
             error_cb=_pass_over,
         )
-        self._topics = Topics(AdminClient(self._common, error_cb=_pass_over), place, declares=not far)
+        self._topics = Topics(
+            AdminClient(self._common, error_cb=_pass_over), place, common=self._common, declares=not far
+        )
         self._changed = threading.Condition()
         self._readers: dict[str, Reader] = {}
         self._turn = 0

@@ -103,11 +103,18 @@ class Reader:
             try:
                 self._read()
             except (KafkaException, BusUnavailable) as error:
-                self.trouble = str(error)
-                with self._changed:
-                    self._changed.notify_all()
-                    self._changed.wait_for(lambda: self._closed, _PAUSE)
+                self._stumble(str(error))
+            except Exception as error:  # noqa: BLE001  a topic that nobody reads any more would stop all work in silence
+                _log.exception("reader_broke", topic=self.topic)
+                self._stumble(f"{type(error).__name__}: {error}")
         self._return_kept()
+
+    def _stumble(self, reason: str) -> None:
+        """Tell whoever waits what is wrong, and pause."""
+        with self._changed:
+            self.trouble = reason
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._closed, _PAUSE)
 
     def _read(self) -> None:
         """Be a member while there is somebody who waits."""

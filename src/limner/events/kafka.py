@@ -114,12 +114,14 @@ class KafkaPublisher(Publisher):
         if name not in self._made:
             wanted = NewTopic(name, num_partitions=self._partitions, replication_factor=self._replication)
             try:
-                self._admin.create_topics([wanted], request_timeout=_ANSWER)[name].result(_ANSWER)
+                self._admin.create_topics([wanted], request_timeout=_ANSWER)[name].result(2 * _ANSWER)
                 # Otherwise the producer would not know of it for a while.
                 self._producer.list_topics(name, timeout=_ANSWER)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise self._unavailable(error.args[0].str()) from error
+            except TimeoutError as error:
+                raise self._unavailable(f"it has not answered for {_ANSWER:g} s") from error
             self._made.add(name)
         return name
 
