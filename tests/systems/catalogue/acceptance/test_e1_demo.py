@@ -32,7 +32,7 @@ def test_e1_demo(tmp_path: Path) -> None:
 def test_the_demo_runs_on_a_clusters_parts(
     require_service: Callable[[str], str], tmp_path: Path, bus: str, artifacts: str
 ) -> None:
-    """By settings alone: the store on PostgreSQL, tasks over a broker, files in an object store, search in the database."""
+    """By settings alone: store and search on PostgreSQL, tasks over a broker, files in an object store."""
     prefix = f"?prefix=test-{uuid4().hex[:12]}"
     with schema_url(require_service("postgresql")) as store:
         environment = {"LIMNER_STORE": store, "LIMNER_BUS": require_service(bus) + prefix}
