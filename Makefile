@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lock bench clean
+.PHONY: help setup demo test check chaos lock bench clean
 
 help:  ## print these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ check: $(READY)  ## formatting, lint, types, layers and docs
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m tools.check_rooms
 	$(BIN)/python -m tools.check_docs
+
+chaos: $(READY)  ## storms over every combination of store, bus and artifacts; writes docs/chaos.md
+	$(BIN)/python -m tools.services $(BIN)/python -m tests.cluster.table
 
 lock:  ## pin every dependency again, hashed, naming no index
 	$(firstword $(wildcard $(BIN)/uv) uv) pip compile pyproject.toml --universal --all-extras --group dev \
