@@ -15,8 +15,8 @@ from tests.cluster.storms import COMBINATIONS, Outcome, storm, undisturbed
 _PAGE = """# Storms over a cluster
 
 Written by `make chaos`. Two servers and three workers, all real processes, work on one PostgreSQL, a broker and
-artifacts. While a job of {records:,} records in three stages (one makes children, one makes files) is at work, each blow
-falls once, in an order that the seed says. Then what is left is compared with a run on SQLite in which nothing
+artifacts. While a job of {records:,} records in three stages (one makes children, one makes files) is at work, each
+blow falls once, in an order that the seed says. Then what is left is compared with a run on SQLite in which nothing
 happened: every result of every record, stage and version, by the digest of its value. All the while another thread
 reads the job's counts, which must add up and never fall.
 
@@ -28,8 +28,8 @@ beginning of a blow, the restart of what was killed included, to the first new r
 {rows}
 
 `pytest -m chaos tests/cluster` is a small storm over two of the combinations, in every build. Not part of it: a full
-disk of artifacts, a clock that jumps, and a link that is cut for a while. A worker with no way out but a proxy is tested
-in `tests/far/test_outbound_only.py`; clocks move in `tests/app` and `tests/systems/antenna/regressions`.
+disk of artifacts, a clock that jumps, and a link that is cut for a while. A worker with no way out but a proxy is
+tested in `tests/far/test_outbound_only.py`; clocks move in `tests/app` and `tests/systems/antenna/regressions`.
 """
 
 
