@@ -52,7 +52,7 @@ def test_a_worker_does_a_job_and_ends_when_nothing_is_left(server: Server, tmp_p
     """It serves what it finds wanted, and with --idle-exit it ends with status 0."""
     job = server.submit(numbers(100))
 
-    with WorkerProcess(tmp_path / "w", server.url, "--idle-exit", "1", "--parallel", "2") as worker:
+    with WorkerProcess(tmp_path / "w", server.url, "--idle-exit", "8", "--parallel", "2") as worker:
         assert server.wait(job) == "done"
         assert worker.ended() == 0
 
