@@ -87,7 +87,7 @@ def test_a_worker_of_the_image_ends_a_job(tmp_path: Path) -> None:
 
         # when
         done = typed(
-            [*limner, "worker", "--url", server.url, "--stage", "far.double", "--idle-exit", "1"], folder=tmp_path
+            [*limner, "worker", "--url", server.url, "--stage", "far.double", "--idle-exit", "8"], folder=tmp_path
         )
 
         # then
