@@ -19,7 +19,7 @@ demo: $(READY)  ## set up, then run the catalogue end to end on pictures that it
 	$(BIN)/limner demo catalogue
 
 test: $(READY)  ## run every test but storms of minutes (`pytest -m chaos`), with the services that they ask for
-	$(BIN)/python -m tools.services $(BIN)/pytest -m "not chaos_full" --numprocesses auto --dist worksteal
+	$(BIN)/python -m tools.services $(BIN)/python -m tools.all_tests
 
 check: $(READY)  ## formatting, lint, types, layers and docs
 	$(BIN)/ruff format --check
