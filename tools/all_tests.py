@@ -1,32 +1,21 @@
 """
-Runs every test, and the few that failed beside others once more, alone.
+Runs every test: side by side, and then, one after the other, those that hold a promise in seconds.
 
-Two cores carry servers, brokers and workers of several tests at once, so a wait may be over before its turn came. What
-fails alone fails the build; what passes alone is named, since a test that leans on a quiet machine is to be mended.
+Two cores carry servers, brokers and workers of several tests at once; how long something takes says nothing there.
 """
 
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-#: More than so many are no matter of a busy machine.
-_FEW = 3
-_FAILED = 1
-_MARKS = ("-m", "not chaos_full")
-_LAST = Path(".pytest_cache/v/cache/lastfailed")
+_SIDE_BY_SIDE = ("-m", "not chaos_full and not timed", "--numprocesses", "auto", "--dist", "worksteal")
+_ALONE = ("-m", "timed and not chaos_full", "--numprocesses", "0")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run pytest with *arguments*; its exit status."""
-    pytest = [sys.executable, "-m", "pytest", *_MARKS, *arguments]
-    status = subprocess.call([*pytest, "--numprocesses", "auto", "--dist", "worksteal"])
-    failed = sorted(json.loads(_LAST.read_text())) if status == _FAILED and _LAST.is_file() else []
-    if not 0 < len(failed) <= _FEW:
-        return status
-    print(f"\nFAILED BESIDE OTHERS, run again alone: {', '.join(failed)}", flush=True)
-    return subprocess.call([*pytest, "--numprocesses", "0", "--last-failed", "--last-failed-no-failures", "none"])
+    """Run pytest twice with *arguments*; the first exit status that is not 0."""
+    found = [subprocess.call([sys.executable, "-m", "pytest", *words, *arguments]) for words in (_SIDE_BY_SIDE, _ALONE)]
+    return next((status for status in found if status), 0)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from limner.domain.records import RecordIn
 from limner.domain.values import Value
 from limner.errors import NotFound, UsageError
 from tests.app.hosts import at_work, counts_of, ended, job_of
-from tests.pace import allowed
 from tests.waiting import until
 
 PIPELINE = """
@@ -112,6 +111,7 @@ def _add(host: Host, folder: Path, *, scale: int) -> None:
     host.app.registry.add("scale", file)
 
 
+@pytest.mark.timed
 @pytest.mark.slow
 def test_search_finds_within_a_second_what_a_job_made(tmp_path: Path) -> None:
     """The index follows by itself: once a job has ended, its values are found almost at once."""
@@ -126,7 +126,7 @@ def test_search_finds_within_a_second_what_a_job_made(tmp_path: Path) -> None:
         began = time.monotonic()
         until(lambda: _found(host, "hawkmoth") == ["hawkmoth"])
 
-        assert time.monotonic() - began < allowed(1)
+        assert time.monotonic() - began < 1
         assert counts_of(host, job).done == 1
 
 

@@ -19,7 +19,6 @@ from limner.domain.jobs import Job
 from limner.domain.workers import LIVE_FOR
 from tests.far.rig import PIPELINE, Server
 from tests.far.workers import INFERRERS, WorkerProcess
-from tests.pace import allowed
 from tests.waiting import until
 
 SETTINGS = "lease = 2.0\nin_flight = 64\n"
@@ -85,6 +84,7 @@ def _calls(folder: Path) -> list[int]:
     return [int(line) for line in (folder / "calls.txt").read_text().split()]
 
 
+@pytest.mark.timed
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a20_a_stopped_worker_is_stale_and_its_peers_are_live(server: Server, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a20_a_stopped_worker_is_stale_and_its_peers_are_live(server: Server, tm
         assert server.wait(job, within=timedelta(seconds=60)) == "done"
         began = time.monotonic()
         until(lambda: states()["w0"] == "stale", within=2 * LIVE_FOR)
-        assert time.monotonic() - began < LIVE_FOR.total_seconds() + allowed(5)
+        assert time.monotonic() - began < LIVE_FOR.total_seconds() + 5
         assert states() == {"w0": "stale", "w1": "live", "w2": "live"}
         workers[0].send(signal.SIGCONT)
         until(lambda: states()["w0"] == "live", within=2 * LIVE_FOR)
@@ -165,6 +165,7 @@ def test_a23_sigterm_drains(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_a23_near_its_walltime_it_takes_no_more(server: Server, tmp_path: Path) -> None:
     """With less left than twice a task it stops, in time, with status 0, and the others go on with what is left."""
     job = server.submit(numbers(400))

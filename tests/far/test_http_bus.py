@@ -23,7 +23,6 @@ from limner.errors import UsageError
 from tests.far.consumer import Consumer
 from tests.far.http_bus import SINGLY, TOPIC, answer, bus_of, numbers, settings, take_all
 from tests.far.rig import Server
-from tests.pace import allowed
 from tests.waiting import LONG, until
 
 
@@ -63,6 +62,7 @@ def test_take_keeps_its_limit(server: Server, bus: HttpBus) -> None:
     assert bus.count(TOPIC) >= 1
 
 
+@pytest.mark.timed
 def test_an_empty_topic_answers_at_once(bus: HttpBus) -> None:
     """Without a wait a question is answered with nothing; with one, when the time is up."""
     assert bus.take([TOPIC], limit=10) == []
@@ -70,7 +70,7 @@ def test_an_empty_topic_answers_at_once(bus: HttpBus) -> None:
     assert bus.count(TOPIC) == 0
     began = time.monotonic()
     assert bus.take([TOPIC], limit=1, wait=timedelta(seconds=0.3)) == []
-    assert 0.2 < time.monotonic() - began < allowed(5)
+    assert 0.2 < time.monotonic() - began < 5
 
 
 def test_a_new_task_wakes_who_waits(server: Server, bus: HttpBus) -> None:

@@ -20,7 +20,6 @@ from limner.worker.calls import Done, Reply, Trouble, Unusable
 from limner.worker.child import ChildRunner
 from limner.worker.inline import InlineRunner
 from limner.worker.own_folder import SCRATCH, remove_the_dead
-from tests.pace import allowed
 from tests.waiting import until
 from tests.worker.cases import column, load, write_project
 
@@ -190,6 +189,7 @@ def test_what_the_user_prints_goes_to_the_log(child: Callable[..., ChildRunner],
     ]
 
 
+@pytest.mark.timed
 def test_what_a_child_started_ends_with_it(child: Callable[..., ChildRunner], project: Path) -> None:
     """A lost child's own children are ended too, and do not keep its line open."""
     runner = child("moody", timeout=SECOND * 10)
@@ -197,7 +197,7 @@ def test_what_a_child_started_ends_with_it(child: Callable[..., ChildRunner], pr
 
     call(runner, -9)
 
-    assert time.monotonic() - began < allowed(8)
+    assert time.monotonic() - began < 8
     left = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "sleep 60" not in left.splitlines()
 

@@ -8,6 +8,7 @@ from tests.systems.demos import check_demo
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_a54_demo(tmp_path: Path) -> None:
     """It draws a night, asks, watches, hears the callback, compares with what was drawn, and explains one insect."""
     told = (

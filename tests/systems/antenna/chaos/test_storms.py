@@ -8,7 +8,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.pace import allowed
 from tests.systems.antenna.chaos.project import POISON, Place, body_of, shared_out
 from tests.systems.antenna.chaos.proxy import Proxy
 from tests.systems.antenna.chaos.storm import LONG, SEED, Act, Client, Storm, schedule, undisturbed
@@ -161,6 +160,7 @@ def test_a21_a22_what_hangs_is_ended_and_what_takes_long_is_not(tmp_path: Path) 
         storm.sound()
 
 
+@pytest.mark.timed
 @pytest.mark.chaos_full
 @pytest.mark.timeout(300)
 def test_a25_a_job_cancelled_at_thirty_percent_stays_so(tmp_path: Path) -> None:
@@ -175,8 +175,8 @@ def test_a25_a_job_cancelled_at_thirty_percent_stays_so(tmp_path: Path) -> None:
         began = time.monotonic()
         answer = httpx.post(f"{storm.server.url}/api/v1/jobs/{mine}/cancel", timeout=20)
         assert answer.is_success, answer.text
-        until(lambda: storm.looks.job(mine).state == "cancelled", within=timedelta(seconds=allowed(2)))
-        assert time.monotonic() - began < allowed(2)
+        until(lambda: storm.looks.job(mine).state == "cancelled", within=timedelta(seconds=2))
+        assert time.monotonic() - began < 2
         counts = storm.looks.job(mine).counts
         storm.kill_server(0)
         storm.kill_worker(0)

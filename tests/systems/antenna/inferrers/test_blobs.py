@@ -12,7 +12,6 @@ from limner.inferrers.pictures import decode_picture
 from limner.systems.antenna.blobs import Blobs, board_of
 from limner.systems.antenna.trap_files import write_odd_files
 from limner.systems.antenna.trap_pictures import SCALE_BAR, TrapFrame, empty_board, night
-from tests.pace import allowed
 from tests.systems.antenna.inferrers.matching import box_of, boxes_of, matched, well
 
 BOARD = (222, 218, 226)
@@ -196,6 +195,7 @@ def test_board_is_guessed_behind_insects() -> None:
     assert np.abs(board_of(pixels) - BOARD).max() < 3
 
 
+@pytest.mark.timed
 @pytest.mark.slow
 def test_one_large_picture_takes_little_time() -> None:
     """A picture of 4096 × 2160 takes at most 0.4 seconds of this process's time."""
@@ -212,4 +212,4 @@ def test_one_large_picture_takes_little_time() -> None:
         spent.append(time.process_time() - began)
 
     # then
-    assert min(spent) <= allowed(0.4)
+    assert min(spent) <= 0.4

@@ -21,12 +21,14 @@ TOLD = (
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_e1_demo(tmp_path: Path) -> None:
     """It draws, infers, trains, plans, searches, audits and explains, and says where everything lies."""
     check_demo("catalogue", tmp_path, told=TOLD)
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("bus", "artifacts"), [("rabbitmq", ""), ("kafka", "s3")])
 def test_the_demo_runs_on_a_clusters_parts(

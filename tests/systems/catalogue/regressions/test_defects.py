@@ -15,7 +15,6 @@ import pytest
 from limner.errors import SearchUnavailable
 from limner.systems.catalogue import odd_pictures
 from limner.testing.picture_server import PictureServer, Reply
-from tests.pace import allowed
 from tests.systems.catalogue.conftest import Library
 from tests.systems.catalogue.projects import (
     CatalogueProject,
@@ -321,6 +320,7 @@ def test_mapping_change_keeps_index(copied: Library) -> None:
     assert before == waiting == after
 
 
+@pytest.mark.timed
 def test_sigterm_ends_worker(cat: CatalogueProject) -> None:
     """SIGTERM ends a run within seconds although an inferrer would go on for a minute."""
     # given
@@ -339,4 +339,4 @@ def test_sigterm_ends_worker(cat: CatalogueProject) -> None:
 
     # then
     assert status == 130
-    assert time.monotonic() - started < allowed(8)
+    assert time.monotonic() - started < 8
