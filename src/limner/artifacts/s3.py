@@ -90,14 +90,20 @@ class S3Artifacts(Artifacts):
                 self._patiently(lambda: self._call("delete_object", sha256=sha256))
 
     def stored(self, *, page: int = 1000) -> Iterator[Stored]:
-        """The objects, in order of digest, so many in *page* of the server's answers."""
+        """
+        The objects, in order of digest, so many in *page* of the server's answers.
+
+        Each comes once: a server that took several puts of one object at once may list it twice, as rclone does.
+        """
         start = f"{self._place.prefix}/" if self._place.prefix else ""
+        last = ""
         more: dict[str, str] = {}
         while True:
             answer = self._patiently(partial(self._call, "list_objects_v2", Prefix=start, MaxKeys=page, **more))
             for found in answer.get("Contents", ()):
                 sha256 = str(found["Key"]).rpartition("/")[2]
-                if is_digest(sha256) and found["Key"] == self._place.key(sha256):
+                if sha256 != last and is_digest(sha256) and found["Key"] == self._place.key(sha256):
+                    last = sha256
                     yield _stored(sha256, size=found["Size"], put=found["LastModified"])
             if not answer.get("IsTruncated"):
                 return
