@@ -32,9 +32,12 @@ check: $(READY)  ## formatting, lint, types, layers and docs
 chaos: $(READY)  ## storms over every combination of store, bus and artifacts; writes docs/chaos.md
 	$(BIN)/python -m tools.services $(BIN)/python -m tests.cluster.table
 
+UV := $(firstword $(wildcard $(BIN)/uv) uv)
+PIN := pip compile pyproject.toml --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --quiet
+
 lock:  ## pin every dependency again, hashed, naming no index
-	$(firstword $(wildcard $(BIN)/uv) uv) pip compile pyproject.toml --universal --all-extras --group dev \
-	    --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
+	$(UV) $(PIN) --all-extras --group dev --no-emit-package ray -o requirements.lock
+	$(UV) $(PIN) --extra ray --constraints requirements.lock -o deploy/ray/requirements.txt
 
 bench: $(READY)  ## measure Limner beside its peers; writes bench/RESULTS.md
 	$(BIN)/python bench/run.py
