@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.served import Served, serving, write_project
+from tests.damage import damage_index
 from tests.waiting import until
 
 FILES = {"zeros": bytes(64), "ones": bytes([1]) * 64, "both": bytes([0, 1]) * 32, "threes": bytes([3]) * 64}
@@ -92,9 +93,7 @@ def test_failing_index_is_no_empty_answer(tmp_path: Path) -> None:
         # given
         served.put("files", {"id": "one", "url": str(folder / "one"), "title": "one"})
         until(lambda: served.client.get("/api/v1/search?collection=files&text=one").status_code == 200)
-        for file in (folder / ".limner" / "index").rglob("*"):
-            if file.is_file():
-                file.write_bytes(b"this is no index" * 100)
+        damage_index(folder)
 
         # when
         answer = served.client.get("/api/v1/search?collection=files&text=one")

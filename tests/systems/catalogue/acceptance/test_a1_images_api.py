@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.api.served import Served, serving
+from tests.damage import damage_index
 from tests.systems.catalogue.conftest import Library
 from tests.systems.catalogue.projects import CatalogueProject, over_given_vectors
 from tests.waiting import until
@@ -369,9 +370,7 @@ def test_s6_errors_are_errors(copied: Library) -> None:
     with serving(copied.project.folder) as served:
         # given
         until(lambda: served.client.get(f"{ROOT}/images").status_code == 200)
-        for file in (copied.project.folder / ".limner/index").rglob("*"):
-            if file.is_file():
-                file.write_bytes(b"no database any more" * 100)
+        damage_index(copied.project.folder)
 
         # when
         facade = served.client.get(f"{ROOT}/images")

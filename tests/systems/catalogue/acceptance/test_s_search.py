@@ -11,6 +11,7 @@ from PIL import Image
 from limner.errors import SearchUnavailable, UsageError
 from limner.systems.catalogue import plates
 from limner.systems.catalogue.palette import colour
+from tests.damage import damage_index
 from tests.systems.catalogue.conftest import Library
 from tests.systems.catalogue.projects import CatalogueProject, over_given_vectors, plain_picture
 
@@ -152,9 +153,7 @@ def test_s4_one_query_equals_filtering_by_hand(library: Library) -> None:
 def test_s6_backend_stopped_is_an_error(copied: Library) -> None:
     """An index that cannot be read is an error and never an empty list."""
     # given
-    for file in (copied.project.folder / ".limner/index").rglob("*"):
-        if file.is_file():
-            file.write_bytes(b"no database any more" * 100)
+    damage_index(copied.project.folder)
 
     # then
     with copied.project.open() as app, pytest.raises(SearchUnavailable):

@@ -15,6 +15,7 @@ import pytest
 from limner.errors import SearchUnavailable
 from limner.systems.catalogue import odd_pictures
 from limner.testing.picture_server import PictureServer, Reply
+from tests.damage import damage_index
 from tests.systems.catalogue.conftest import Library
 from tests.systems.catalogue.projects import (
     CatalogueProject,
@@ -252,9 +253,7 @@ def test_duplicate_delivery(measuring: CatalogueProject) -> None:
 def test_search_error_is_not_empty(copied: Library) -> None:
     """A failing index is an error with status 2, and never "nothing similar"."""
     # given
-    for file in (copied.project.folder / ".limner" / "index").rglob("*"):
-        if file.is_file():
-            file.write_bytes(b"no database any more" * 100)
+    damage_index(copied.project.folder)
 
     # when
     done = limner(copied.project, "search", "images", "--similar", copied.ids[0])
