@@ -1,13 +1,14 @@
 """What every noun of the store leans on: a connection, bulk statements, ranges of keys."""
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, insert, update
-from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy import Column, ColumnElement, Connection, Select, Update, and_, insert, update
+from sqlalchemy.sql.dml import Insert
 
-from limner.store.dialect import Statements
+from limner.store.dialect import Row
+from limner.store.statements import Given, Statements
 from limner.store.work_tables import sequences
 
 #: Most parameters in one IN list.
@@ -21,11 +22,15 @@ class Noun:
         self.connection = connection
         self._statements = statements
 
-    def bulk(
-        self, name: str, make: Callable[[], ClauseElement], *, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    def insert_all(self, name: str, make: Callable[[], Insert], *, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        """Insert *rows*, items in order of *columns*, as what *make* makes says; *name* stands for it in the cache."""
+        self._statements.insert(self.connection, name, make, columns=columns, rows=rows)
+
+    def update_all(
+        self, name: str, make: Callable[[Given], Update], *, columns: Mapping[str, Column[Any]], rows: Sequence[Row]
     ) -> None:
-        """Run the statement that *make* makes once for each of *rows*; *name* stands for it in the cache."""
-        self._statements.run(self.connection, name, make, columns=columns, rows=rows)
+        """Run the update that *make* makes once for each of *rows*; *name* stands for it in the cache."""
+        self._statements.update(self.connection, name, make, columns=columns, rows=rows)
 
     def rows(self, query: "Select[tuple[Any, ...]]") -> list[tuple[Any, ...]]:
         """The driver's own rows of a query whose columns need no conversion: for what is read by the thousand."""

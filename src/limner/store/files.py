@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
 from limner.errors import ArtifactMissing, NotFound
 from limner.store.base import Noun
@@ -72,11 +72,9 @@ class HeldArtifacts(Noun):
     def add(self, given: Iterable[HeldArtifact], *, at: float) -> None:
         """Remember artifacts; one that is held already stays as it is."""
         columns = ("sha256", "bytes", "kind", "at")
-        self.bulk(
+        self.insert_all(
             "hold artifacts",
-            lambda: insert_missing(held_artifacts, key=("sha256",), connection=self.connection).values(
-                {name: bindparam(name) for name in columns}
-            ),
+            lambda: insert_missing(held_artifacts, key=("sha256",), connection=self.connection),
             columns=columns,
             rows=[(one.sha256, one.size, one.kind, at) for one in given],
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from sqlalchemy import bindparam, delete, or_, select
+from sqlalchemy import delete, or_, select
 
 from limner.store.base import Noun
 from limner.store.dialect import insert_missing, upsert
@@ -18,13 +18,10 @@ class Groups(Noun):
             return set()
         now = dict(members)
         old = self.holders(node, list(now))
-        columns = ("node", "member", "holder")
-        self.bulk(
+        self.insert_all(
             "join group",
-            lambda: upsert(memberships, key=("node", "member"), connection=self.connection).values(
-                {name: bindparam(name) for name in columns}
-            ),
-            columns=columns,
+            lambda: upsert(memberships, key=("node", "member"), connection=self.connection),
+            columns=("node", "member", "holder"),
             rows=[(node, member, holder) for member, holder in now.items() if old.get(member) != holder],
         )
         return {holder for member, holder in old.items() if now[member] != holder}
@@ -55,11 +52,9 @@ class Groups(Noun):
 
     def mark(self, node: int, holders: Iterable[int], *, job: str | None) -> None:
         """Remember that groups were touched and must be looked at."""
-        self.bulk(
+        self.insert_all(
             "mark groups",
-            lambda: insert_missing(marks, key=("node", "holder"), connection=self.connection).values(
-                {name: bindparam(name) for name in ("node", "holder", "job")}
-            ),
+            lambda: insert_missing(marks, key=("node", "holder"), connection=self.connection),
             columns=("node", "holder", "job"),
             rows=[(node, holder, job) for holder in sorted(set(holders))],
         )

@@ -134,7 +134,7 @@ class Jobs(Noun):
         """Append source rows that could not become records, and count them."""
         rows = [(identity, str(row.row), row.code.value, row.reason, row.excerpt[:500]) for row in given]
         columns = ("job", "row", "code", "reason", "excerpt")
-        self.bulk("set aside", lambda: insert(set_aside), columns=columns, rows=rows)
+        self.insert_all("set aside", lambda: insert(set_aside), columns=columns, rows=rows)
         if rows:
             self.grow(identity, set_aside_rows=len(rows))
 

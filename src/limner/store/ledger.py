@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 
-from sqlalchemy import bindparam, func, insert, literal, select, update
+from sqlalchemy import func, insert, literal, select, update
 
 from limner.domain.jobs import Counts, Fate
 from limner.domain.packing import pack, unpack
@@ -40,7 +40,7 @@ class Ledger(Noun):
             rows.append((owner, part, chunk[0], chunk[-1], pack(chunk), packed, *_count(packed)))
             part += 1
         columns = ("owner", "part", "first", "last", "records", "fates", *_COUNTS)
-        self.bulk("enter ledger", lambda: insert(ledger), columns=columns, rows=rows)
+        self.insert_all("enter ledger", lambda: insert(ledger), columns=columns, rows=rows)
 
     def _fill_last(self, owner: str, part: int, keys: list[int], fates: Mapping[int, Fate]) -> int:
         """Put what fits into the last part, if the keys follow on it; takes it out of *keys*; the next free part."""
@@ -82,14 +82,19 @@ class Ledger(Noun):
                     now[place] = fates[key]
             if now != packed:
                 rows.append((bytes(now), *_count(bytes(now)), owner, part))
-        self.bulk(
+        self.update_all(
             "settle ledger",
-            lambda: (
+            lambda given: (
                 update(ledger)
-                .where(ledger.c.owner == bindparam("own"), ledger.c.part == bindparam("number"))
-                .values(fates=bindparam("f"), **{name: bindparam("c_" + name) for name in _COUNTS})
+                .where(ledger.c.owner == given("own"), ledger.c.part == given("number"))
+                .values(fates=given("f"), **{name: given("c_" + name) for name in _COUNTS})
             ),
-            columns=("f", *("c_" + name for name in _COUNTS), "own", "number"),
+            columns={
+                "f": ledger.c.fates,
+                **{"c_" + name: ledger.c[name] for name in _COUNTS},
+                "own": ledger.c.owner,
+                "number": ledger.c.part,
+            },
             rows=rows,
         )
 

@@ -6,13 +6,13 @@ from enum import IntEnum
 from typing import TypeVar
 
 from msgspec import Struct, field
-from sqlalchemy import Connection, bindparam, func, insert, or_, select, true, update
+from sqlalchemy import Connection, func, insert, or_, select, true, update
 
 from limner.domain.digests import digest
 from limner.domain.records import RecordIn
 from limner.domain.values import decode, encode
 from limner.store.base import Noun
-from limner.store.dialect import Statements
+from limner.store.statements import Statements
 from limner.store.work_tables import collections, records
 
 T = TypeVar("T")
@@ -99,6 +99,9 @@ _COLUMNS = (
     "fields",
 )
 
+
+#: What another row of a source may change.
+_CHANGING = ("state", "parent", "source_version", "revision", "digest", "fields")
 
 #: Key, state, source version, digest and parent of a record that is not stored yet.
 _NEW: tuple[int, int, int | None, bytes, int | None] = (0, RecordState.STUB, None, b"", None)
@@ -224,19 +227,18 @@ class Records(Noun):
             (keys[place], *place, state, parent, None, None, version, revision, mark, fields)
             for place, (state, parent, version, revision, mark, fields) in rows.items()
         ]
-        self.bulk("insert records", lambda: insert(records), columns=_COLUMNS, rows=full)
+        self.insert_all("insert records", lambda: insert(records), columns=_COLUMNS, rows=full)
         return keys
 
     def _update(self, rows: Mapping[int, tuple[object, ...]]) -> None:
-        columns = ("state", "parent", "source_version", "revision", "digest", "fields", "key")
-        self.bulk(
+        self.update_all(
             "update records",
-            lambda: (
+            lambda given: (
                 update(records)
-                .where(records.c.pk == bindparam("key"))
-                .values({name: bindparam(name) for name in columns[:-1]})
+                .where(records.c.pk == given("key"))
+                .values({name: given(f"n_{name}") for name in _CHANGING})
             ),
-            columns=columns,
+            columns={**{f"n_{name}": records.c[name] for name in _CHANGING}, "key": records.c.pk},
             rows=[(*row, pk) for pk, row in rows.items()],
         )
         for pk in rows:
@@ -273,7 +275,7 @@ class Records(Noun):
             )
             for c in new
         ]
-        self.bulk("insert records", lambda: insert(records), columns=_COLUMNS, rows=rows)
+        self.insert_all("insert records", lambda: insert(records), columns=_COLUMNS, rows=rows)
         changing = {
             stored[c.id].pk: (_LIVE, c.parent, None, None, digest(c.fields), c.fields)
             for c in children

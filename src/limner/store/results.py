@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
 
 from limner.domain.assessment import Held
 from limner.domain.failures import Failure
@@ -90,29 +90,23 @@ class Results(Noun):
 
     def put(self, rows: Sequence[ResultRow]) -> None:
         """Insert results; one of the same record, node and version is overwritten."""
-        self.bulk(
+        self.insert_all(
             "put results",
-            lambda: upsert(results, key=("record", "node", "version"), connection=self.connection).values(
-                {name: bindparam(name) for name in COLUMNS}
-            ),
+            lambda: upsert(results, key=("record", "node", "version"), connection=self.connection),
             columns=COLUMNS,
             rows=rows,
         )
 
     def confirm(self, rows: Sequence[tuple[bytes, int, int, int]]) -> None:
         """Set the digest asked of results whose input was found unchanged: asked, record, node, version."""
-        self.bulk(
+        self.update_all(
             "confirm results",
-            lambda: (
+            lambda given: (
                 update(results)
-                .where(
-                    results.c.record == bindparam("r"),
-                    results.c.node == bindparam("n"),
-                    results.c.version == bindparam("v"),
-                )
-                .values(asked=bindparam("a"))
+                .where(results.c.record == given("r"), results.c.node == given("n"), results.c.version == given("v"))
+                .values(asked=given("a"))
             ),
-            columns=("a", "r", "n", "v"),
+            columns={"a": results.c.asked, "r": results.c.record, "n": results.c.node, "v": results.c.version},
             rows=rows,
         )
 
@@ -283,7 +277,7 @@ class Results(Noun):
             )
             for a in given
         ]
-        self.bulk("log attempts", lambda: insert(attempts), columns=columns, rows=rows)
+        self.insert_all("log attempts", lambda: insert(attempts), columns=columns, rows=rows)
 
     def attempts(self, record: int) -> list[FailedAttempt]:
         """Every failed attempt of a record, oldest first."""

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from limner.errors import StoreUnavailable
 from limner.store.callbacks import Callbacks, Deliveries
-from limner.store.dialect import Leadership, Statements, begin, on_this_machine, open_engine, size_of
+from limner.store.dialect import Leadership, begin, on_this_machine, open_engine, size_of
 from limner.store.files import Files, HeldArtifacts
 from limner.store.groups import Groups
 from limner.store.idempotency import Idempotency
@@ -24,6 +24,7 @@ from limner.store.progress import Progress
 from limner.store.records import Records
 from limner.store.results import Results
 from limner.store.roots import Roots
+from limner.store.statements import Statements
 from limner.store.tasks import Tasks
 from limner.store.tokens import Tokens
 from limner.store.workers import Workers

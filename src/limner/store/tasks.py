@@ -5,7 +5,7 @@ from enum import IntEnum
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Select, bindparam, func, insert, or_, select, update
+from sqlalchemy import Select, func, insert, or_, select, update
 
 from limner.domain.packing import pack, unpack
 from limner.store.base import Noun
@@ -94,6 +94,21 @@ class Tally(Struct, frozen=True, kw_only=True):
 
 _COLUMNS = tuple(StoredTask.__struct_fields__)
 
+#: What a tally gives, and of which column's kind it is.
+_TALLY = {
+    "o": tasks.c.open,
+    "d": tasks.c.done,
+    "f": tasks.c.failed,
+    "s": tasks.c.skipped,
+    "u": tasks.c.unchanged,
+    "w": tasks.c.worker,
+    "b": tasks.c.started,
+    "t": tasks.c.seconds,
+    "e": tasks.c.ended,
+    "st": tasks.c.state,
+    "key": tasks.c.pk,
+}
+
 
 class Tasks(Noun):
     """Tasks, within one transaction."""
@@ -122,7 +137,7 @@ class Tasks(Noun):
             )
             for position, task in enumerate(given)
         ]
-        self.bulk("plan tasks", lambda: insert(tasks), columns=columns, rows=rows)
+        self.insert_all("plan tasks", lambda: insert(tasks), columns=columns, rows=rows)
 
     def ready(self, *, node: int, job: str | None, now: float, limit: int) -> list[StoredTask]:
         """The next tasks of a node and job that may be sent, in the order in which they were planned."""
@@ -155,14 +170,14 @@ class Tasks(Noun):
 
     def send(self, rows: Sequence[tuple[int, float]]) -> None:
         """Mark tasks as sent, and as held by nobody yet: key and end of the lease."""
-        self.bulk(
+        self.update_all(
             "send tasks",
-            lambda: (
+            lambda given: (
                 update(tasks)
-                .where(tasks.c.pk == bindparam("key"))
-                .values(state=TaskState.SENT, attempt=tasks.c.attempt + 1, lease_until=bindparam("until"), worker=None)
+                .where(tasks.c.pk == given("key"))
+                .values(state=TaskState.SENT, attempt=tasks.c.attempt + 1, lease_until=given("until"), worker=None)
             ),
-            columns=("key", "until"),
+            columns={"key": tasks.c.pk, "until": tasks.c.lease_until},
             rows=rows,
         )
 
@@ -184,6 +199,16 @@ class Tasks(Noun):
         """Let the lease of every sent task last at least so long; who holds it stays."""
         sent = update(tasks).where(tasks.c.state == TaskState.SENT, tasks.c.lease_until < until)
         self.connection.execute(sent.values(lease_until=until))
+
+    def shorten(self, *, until: float) -> None:
+        """Let the lease of no sent task last any longer; who holds it stays."""
+        sent = update(tasks).where(tasks.c.state == TaskState.SENT, tasks.c.lease_until > until)
+        self.connection.execute(sent.values(lease_until=until))
+
+    def bring_forward(self, *, until: float) -> None:
+        """Let no ready task wait any longer before it is sent."""
+        ready = update(tasks).where(tasks.c.state == TaskState.READY, tasks.c.not_before > until)
+        self.connection.execute(ready.values(not_before=until))
 
     def unsend_abandoned(self, *, now: float) -> int:
         """
@@ -217,7 +242,6 @@ class Tasks(Noun):
 
     def tally(self, given: Sequence[Tally]) -> None:
         """Write what commits did to tasks; counts are added to those that stand."""
-        columns = ("o", "d", "f", "s", "u", "w", "b", "t", "e", "st", "key")
         rows = [
             (
                 *(pack(t.open), t.done, t.failed, t.skipped, t.unchanged, t.worker, t.started, t.seconds),
@@ -226,25 +250,25 @@ class Tasks(Noun):
             )
             for t in given
         ]
-        self.bulk(
+        self.update_all(
             "tally tasks",
-            lambda: (
+            lambda given: (
                 update(tasks)
-                .where(tasks.c.pk == bindparam("key"))
+                .where(tasks.c.pk == given("key"))
                 .values(
-                    open=bindparam("o"),
-                    done=tasks.c.done + bindparam("d"),
-                    failed=tasks.c.failed + bindparam("f"),
-                    skipped=tasks.c.skipped + bindparam("s"),
-                    unchanged=tasks.c.unchanged + bindparam("u"),
-                    worker=func.coalesce(bindparam("w"), tasks.c.worker),
-                    started=func.coalesce(tasks.c.started, bindparam("b")),
-                    seconds=tasks.c.seconds + bindparam("t"),
-                    ended=bindparam("e"),
-                    state=bindparam("st"),
+                    open=given("o"),
+                    done=tasks.c.done + given("d"),
+                    failed=tasks.c.failed + given("f"),
+                    skipped=tasks.c.skipped + given("s"),
+                    unchanged=tasks.c.unchanged + given("u"),
+                    worker=func.coalesce(given("w"), tasks.c.worker),
+                    started=func.coalesce(tasks.c.started, given("b")),
+                    seconds=tasks.c.seconds + given("t"),
+                    ended=given("e"),
+                    state=given("st"),
                 )
             ),
-            columns=columns,
+            columns=_TALLY,
             rows=rows,
         )
 

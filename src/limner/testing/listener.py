@@ -114,7 +114,7 @@ class CallbackListener:
         """Answer those who wait."""
         self._released.set()
 
-    def wait_for(self, count: int, *, timeout: float = 10.0) -> bool:
+    def wait_for(self, count: int, *, timeout: float = 60.0) -> bool:
         """Wait until *count* calls came, those that hang included; whether they did."""
         with self._came:
             return self._came.wait_for(lambda: len(self.received) + self._now >= count, timeout)

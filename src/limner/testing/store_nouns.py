@@ -131,6 +131,19 @@ class NounsContract:
             assert tx.tasks.expired(now=61.0) == []
             assert tx.tasks.unsend() == 1
 
+    def test_nothing_waits_longer_than_it_may(self, store: Store) -> None:
+        """Leases of sent tasks are shortened, and ready ones are brought forward; what is due before stays."""
+        with store.transaction() as tx:
+            tx.tasks.plan([planned(1), planned(2), planned(3, not_before=3600.0), planned(4, not_before=9.0)], now=0.0)
+            first, second = tx.tasks.ready(node=1, job="j", now=0.0, limit=9)
+            tx.tasks.send([(first.pk, 3660.0), (second.pk, 20.0)])
+
+            tx.tasks.shorten(until=60.0)
+            tx.tasks.bring_forward(until=120.0)
+
+            assert [task.lease_until for task in tx.tasks.load([first.pk, second.pk]).values()] == [60.0, 20.0]
+            assert [len(tx.tasks.ready(node=1, job="j", now=now, limit=9)) for now in (9.0, 119.0, 120.0)] == [1, 1, 2]
+
     def test_dropped_task_holds_nothing(self, store: Store) -> None:
         """A dropped task is neither sent nor in anybody's way."""
         with store.transaction() as tx:
