@@ -13,6 +13,8 @@ from limner.bus.base import Bus, Delivery
 from limner.bus.kafka_place import MAX_MESSAGE, Place
 from limner.bus.kafka_reader import Reader
 from limner.bus.kafka_topics import ANSWER, Topics
+from limner.bus.letters import WORKERS
+from limner.domain.tasks import ANSWERS
 from limner.errors import BusUnavailable
 
 #: Seconds that a publish may take to be confirmed.
@@ -21,6 +23,11 @@ _CONFIRM = 30.0
 _LAST = 5.0
 #: Seconds that a question without a wait is given where this process reads the topic already.
 _AT_ONCE = 0.2
+#: Milliseconds until a silent member's partitions go to others: as few as a cluster allows unless it is told otherwise.
+_SESSION = 6_000
+#: Topics that only the server which leads reads. Their reader has one name, so that a new one takes the place of one
+#: that was killed at once, and not when its session is over.
+_LEADERS = (ANSWERS, WORKERS)
 
 
 class KafkaBus(Bus):
@@ -219,13 +226,14 @@ class KafkaBus(Bus):
     def _consumer(self, topic: str, note: Callable[[KafkaError], None]) -> Consumer:
         return Consumer(
             {
+                "session.timeout.ms": _SESSION,
+                "heartbeat.interval.ms": 1_000,
                 **self._common,
+                **({"group.instance.id": topic} if topic in _LEADERS else {}),
                 "group.id": self._place.group(topic),
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "partition.assignment.strategy": "cooperative-sticky",
-                "session.timeout.ms": 10_000,
-                "heartbeat.interval.ms": 1_000,
                 "fetch.message.max.bytes": MAX_MESSAGE,
                 "queued.min.messages": 1,
                 "queued.max.messages.kbytes": 65_536,
