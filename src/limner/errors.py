@@ -42,7 +42,7 @@ class EventsUnavailable(LimnerError):
 
 
 class ArtifactsUnavailable(LimnerError):
-    """The artifacts cannot be reached; asking again is safe."""
+    """The artifacts cannot be reached, or have no room; asking again is safe."""
 
 
 class ArtifactMissing(NotFound):

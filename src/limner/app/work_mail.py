@@ -2,10 +2,12 @@
 
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import msgspec
 import structlog
@@ -21,7 +23,7 @@ from limner.bus.base import Delivery
 from limner.bus.letters import CHUNK, WORKERS, Ask, Chunk, Letter, Reply
 from limner.domain.digests import digest
 from limner.domain.workers import BY_BROKER, Beat, Hello
-from limner.errors import ArtifactMissing, BusUnavailable, LimnerError, NotFound, StoreUnavailable
+from limner.errors import ArtifactMissing, ArtifactsUnavailable, BusUnavailable, LimnerError, NotFound, StoreUnavailable
 from limner.store.files import HeldArtifact
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ _log = structlog.get_logger(__name__)
 #: Letters that are read together, and one look for them.
 _GROUP, _LOOK = 16, timedelta(seconds=0.5)
 _AGAIN = 1.0
+#: Letters about artifacts wait in so many lanes, beside all others, since an object store may take minutes; in each of
+#: them no more than so many.
+_LANES, _WAITING = 4, 32
 #: Whoever may write to the broker may work, and may bring nothing that no pipeline declares.
 _SCOPES = frozenset({"work"})
 
@@ -51,7 +56,11 @@ class AdmitAsk(Struct, frozen=True, kw_only=True):
 
 
 class Mail:
-    """Answers letters, one after the other, in a thread of its host."""
+    """
+    Answers letters, one after the other, in a thread of its host; those about artifacts in threads of their own.
+
+    The letters of one worker stay in their order.
+    """
 
     def __init__(self, host: "Host", *, stopping: threading.Event) -> None:
         self._host = host
@@ -62,6 +71,7 @@ class Mail:
         #: By worker: records that it said it has done.
         self._done: dict[str, int] = {}
         self._parts = host.app.project.home / "handed-in"
+        self._lanes: Sequence[Queue[Letter]] = [Queue(_WAITING) for _ in range(_LANES)]
         self._calls: Mapping[str, Callable[[Letter], bytes]] = {
             "work/implementations": self._wanted,
             "workers:hello": self._hello,
@@ -78,6 +88,9 @@ class Mail:
         # What was handed in in part goes on from its beginning.
         shutil.rmtree(self._parts, ignore_errors=True)
         self._parts.mkdir(parents=True, exist_ok=True)
+        for number, lane in enumerate(self._lanes):
+            name = f"mail {number} {self._host.name}"
+            threading.Thread(target=self._serve, args=(lane,), name=name, daemon=True).start()
         while not self._stopping.is_set():
             if not self._host.leading:
                 self._stopping.wait(_AGAIN)
@@ -105,7 +118,30 @@ class Mail:
         except msgspec.DecodeError as error:
             _log.error("letter_unreadable", project=self._host.name, reason=str(error))
             return
-        reply = self._reply(letter)
+        if not letter.path.startswith("artifacts:"):
+            self._write(letter, self._reply(letter))
+            return
+        try:
+            self._lanes[crc32(letter.worker.encode()) % _LANES].put_nowait(letter)
+        except Full:
+            told = "Too many files are handed in and fetched at once."
+            self._write(letter, Reply(id=letter.id, status=503, problem=told))
+
+    def _serve(self, lane: "Queue[Letter]") -> None:
+        """Answer what waits in a lane; a worker whose letter is lost in here asks again."""
+        while not self._stopping.is_set():
+            try:
+                letter = lane.get(timeout=_LOOK.total_seconds())
+            except Empty:
+                continue
+            try:
+                self._write(letter, self._reply(letter))
+            except (BusUnavailable, StoreUnavailable) as error:
+                _log.warning("mail_waits", project=self._host.name, reason=str(error))
+            except Exception:  # noqa: BLE001  those behind it are answered all the same
+                _log.exception("mail_broke", project=self._host.name)
+
+    def _write(self, letter: Letter, reply: Reply) -> None:
         if letter.reply:
             self._host.app.bus.publish(letter.reply, [letters.encode(reply)])
 
@@ -118,7 +154,8 @@ class Mail:
             return Reply(id=letter.id, body=call(letter))
         except NotFound as error:
             return Reply(id=letter.id, status=404, problem=str(error))
-        except (BusUnavailable, StoreUnavailable) as error:
+        except (ArtifactsUnavailable, BusUnavailable, StoreUnavailable, OSError) as error:
+            # What this machine has no room for is handed in again, too.
             return Reply(id=letter.id, status=503, problem=str(error))
         except (msgspec.DecodeError, LimnerError) as error:
             return Reply(id=letter.id, status=422, problem=str(error))

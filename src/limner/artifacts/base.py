@@ -33,6 +33,7 @@ class Artifacts(ABC):
 
         Raises:
             ChecksumMismatch: the digest is not *expected*; nothing was stored.
+            ArtifactsUnavailable: nobody answers, or there is no room; nothing was stored, and asking again is safe.
         """
 
     @abstractmethod

@@ -1,6 +1,7 @@
 """Artifacts in a folder: two levels of folders by digest, each file written aside and renamed when it is whole."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from limner.artifacts.base import Artifacts, Stored, checked
-from limner.errors import ArtifactMissing, ChecksumMismatch
+from limner.errors import ArtifactMissing, ArtifactsUnavailable, ChecksumMismatch
 
 _CHUNK = 1 << 20
+#: What a disk says that is full, or a user whose share of it is.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class FolderArtifacts(Artifacts):
@@ -33,7 +36,8 @@ class FolderArtifacts(Artifacts):
         """Store *data*; nothing is written where it is there already."""
         sha256 = _agreed(hashlib.sha256(data).hexdigest(), expected=expected)
         if not self._renewed(sha256):
-            self._write([data], sha256=sha256)
+            with self._making_room_known():
+                self._write([data], sha256=sha256)
         return sha256
 
     def put_file(self, path: Path, *, expected: str | None = None) -> str:
@@ -42,7 +46,8 @@ class FolderArtifacts(Artifacts):
             sha256 = _agreed(hashlib.file_digest(file, "sha256").hexdigest(), expected=expected)
             if not self._renewed(sha256):
                 file.seek(0)
-                self._write(iter(lambda: file.read(_CHUNK), b""), sha256=sha256)
+                with self._making_room_known():
+                    self._write(iter(lambda: file.read(_CHUNK), b""), sha256=sha256)
         return sha256
 
     def path(self, sha256: str) -> Path:
@@ -115,6 +120,18 @@ class FolderArtifacts(Artifacts):
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
+
+    @contextlib.contextmanager
+    def _making_room_known(self) -> Iterator[None]:
+        """Tell a disk that is full, which somebody may empty, from whatever else goes wrong with a file."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise ArtifactsUnavailable(
+                f"There is no room for another artifact in {self._folder}: {error.strerror}. Make some."
+            ) from error
 
     def _begin(self) -> tuple[int, Path]:
         """A new file aside, locked for as long as it is open."""

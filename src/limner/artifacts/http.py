@@ -33,8 +33,7 @@ class HttpArtifacts(Artifacts):
         clock: Clock | None = None,
     ) -> None:
         self._client = client
-        self._clock = clock or SystemClock()
-        self._copies = Copies(folder, max_bytes=max_bytes, clock=self._clock)
+        self._copies = Copies(folder, max_bytes=max_bytes, clock=clock or SystemClock())
         self._patience = patience
 
     def put(self, data: bytes, *, expected: str | None = None) -> str:
@@ -92,6 +91,4 @@ class HttpArtifacts(Artifacts):
 
     def _patiently(self, call: Callable[[], _T]) -> _T:
         """What *call* returns; while the server cannot be reached, it is called again."""
-        return patiently(
-            call, away=ServerUnavailable, patience=self._patience, clock=self._clock, over=self._client.over
-        )
+        return patiently(call, away=ServerUnavailable, patience=self._patience, over=self._client.over)

@@ -177,7 +177,6 @@ class S3Artifacts(Artifacts):
             call,
             away=ArtifactsUnavailable,
             patience=self._patience if patience is None else patience,
-            clock=self._clock,
             over=self._never,
         )
 

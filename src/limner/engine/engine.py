@@ -28,6 +28,8 @@ _log = structlog.get_logger(__name__)
 
 #: Messages committed in one transaction.
 _GROUP = 64
+#: Seconds between two looks for leases that ran out.
+_UPKEEP = 1.0
 
 
 class Engine:
@@ -246,8 +248,9 @@ class Engine:
         answers = [message for message in messages if isinstance(message, Answer)]
         answers += self._upkeep.released(tx, scopes, [m for m in messages if isinstance(m, Released)])
         now = self._clock.now()
-        if now >= self._next_upkeep:
-            self._next_upkeep = now + 1.0
+        # Due at once where the clock was set back, too: the moment that was noted may be far away by now.
+        if not 0.0 < self._next_upkeep - now <= _UPKEEP:
+            self._next_upkeep = now + _UPKEEP
             answers += self._upkeep.expire(tx, scopes)
         if answers:
             self._conductor.commit(tx, scopes, answers)

@@ -25,6 +25,8 @@ class Upkeep:
         self._clock = clock
         self._lease = lease.total_seconds()
         self._bus = bus
+        #: When :meth:`expire` was last called; a clock that is behind it was set back.
+        self._last = float("inf")
 
     def heartbeat(self, tx: Transaction, beats: Sequence[Heartbeat]) -> None:
         """Move the leases of the tasks that workers say they hold."""
@@ -64,7 +66,9 @@ class Upkeep:
         """
         places = _places(scopes)
         answers = []
-        for task in tx.tasks.expired(now=self._clock.now()):
+        now = self._clock.now()
+        self._set_right(tx, scopes, now=now)
+        for task in tx.tasks.expired(now=now):
             if task.node not in places:
                 continue
             scope, node = places[task.node]
@@ -83,6 +87,14 @@ class Upkeep:
                 worker = task.worker or "unknown"
                 answers.append(self._failing(tx, places[task.node], task, failure, worker=worker))
         return answers
+
+    def _set_right(self, tx: Transaction, scopes: Sequence[Scope], *, now: float) -> None:
+        """Have nothing wait longer than it may: whoever set its time may have gone by a clock that was ahead."""
+        tx.tasks.shorten(until=now + self._lease)
+        if now < self._last:
+            waits = [node.stage.retry.longest for scope in scopes for node in scope.view.nodes]
+            tx.tasks.bring_forward(until=now + max(waits, default=timedelta()).total_seconds())
+        self._last = now
 
     def _waits(self, topic: str) -> bool:
         """Whether there are messages of a topic that nobody holds, as far as can be told."""

@@ -3,12 +3,14 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
 from msgspec import Struct
 
 from limner.artifacts.base import Artifacts
+from limner.artifacts.patience import patiently
 from limner.domain.failures import Failure, FailureCode
 from limner.domain.tasks import STOPPING, Outcome, Status, Task
 from limner.errors import ArtifactMissing, ArtifactsUnavailable, ChecksumMismatch, LimnerError
@@ -22,6 +24,9 @@ from limner.worker.prepared import Prepared
 from limner.worker.report import Report
 
 _log = structlog.get_logger(__name__)
+
+#: For so long a file that was inferred waits for artifacts that are away or full; its task is held meanwhile.
+_STORING = timedelta(minutes=10)
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -154,16 +159,27 @@ class Slot:
         lost: dict[int, Failure] = {}
         for sha256, files in _by_digest(part.files).items():
             try:
-                self._artifacts.put_file(Path(files[0].path), expected=sha256)
+                self._stored(Path(files[0].path), sha256=sha256)
             except (FileNotFoundError, ChecksumMismatch):
                 told = f"The file {Path(files[0].path).name} was changed or removed after it was answered."
                 failure = Failure(code=FailureCode.OUTPUT_INVALID, message=told)
                 lost |= dict.fromkeys((file.index for file in files), failure)
             except (OSError, LimnerError) as error:
+                if self.stopping.is_set():
+                    raise Stopping from error
                 raise InferrerUnusable(f"A file of an output could not be stored: {error}") from error
         for file in part.files:
             runner.tidy(Path(file.path))
         return [_failed(outcome, lost.get(outcome.index)) for outcome in part.outcomes]
+
+    def _stored(self, file: Path, *, sha256: str) -> None:
+        """Store a file that was inferred; where there is no room, again and again: what is inferred is not given up."""
+        patiently(
+            lambda: self._artifacts.put_file(file, expected=sha256),
+            away=ArtifactsUnavailable,
+            patience=_STORING,
+            over=self.stopping,
+        )
 
 
 def _by_digest(files: Sequence[Written]) -> dict[str, list[Written]]:
