@@ -11,8 +11,10 @@ import pytest
 from limner.artifacts.base import Artifacts
 from limner.artifacts.connect import connect_artifacts
 from limner.artifacts.folder import FolderArtifacts
-from limner.errors import ChecksumMismatch, ConfigurationError
+from limner.errors import ArtifactsUnavailable, ChecksumMismatch, ConfigurationError
 from limner.testing.artifacts_contract import ArtifactsContract
+from tests.cluster.hardware import Impossible, SmallDisk
+from tests.conftest import IN_CI
 
 
 class TestFolder(ArtifactsContract):
@@ -93,3 +95,31 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match="cannot be used"):
         connect_artifacts(str(tmp_path / "file"))
+
+
+def test_a_full_disk_is_artifacts_unavailable(tmp_path: Path) -> None:
+    """Where there is no room nothing is stored or left over, and the same put goes well once there is some."""
+    try:
+        disk = SmallDisk(tmp_path / "disk", megabytes=1)
+    except Impossible as error:
+        (pytest.fail if IN_CI else pytest.skip)(str(error))
+    try:
+        # given a disk that is full
+        artifacts = FolderArtifacts(tmp_path / "disk" / "artifacts")
+        (tmp_path / "file").write_bytes(b"another")
+        disk.fill()
+
+        # when something is put, then it is said that there is no room
+        with pytest.raises(ArtifactsUnavailable, match="There is no room for another artifact"):
+            artifacts.put(b"one")
+        with pytest.raises(ArtifactsUnavailable, match="There is no room for another artifact"):
+            artifacts.put_file(tmp_path / "file")
+        assert list(artifacts.stored()) == []
+        assert list((tmp_path / "disk" / "artifacts" / "aside").iterdir()) == []
+
+        # when there is room again, then it is stored
+        disk.free()
+        artifacts.verify(artifacts.put(b"one"))
+        artifacts.verify(artifacts.put_file(tmp_path / "file"))
+    finally:
+        disk.close()

@@ -2,24 +2,32 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import pika
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from limner.domain.tasks import decode_task
+from tests.cluster.hardware import SmallDisk
 from tools.services import Broker, KafkaBroker, ObjectStore, PostgreSQLServer
 
 _TASKS = "limner.tasks."
+#: Messages of one queue or topic that are kept aside.
+_MOST = 4
+_PARTITIONS = 4
 
 
 class Bus(ABC):
     """A broker of the cluster's own."""
 
     url: str
+    #: Where it listens at 127.0.0.1.
+    port: int
 
     @abstractmethod
     def start(self) -> None:
@@ -42,8 +50,26 @@ class Bus(ABC):
         """Empty every queue."""
 
     @abstractmethod
-    def repeat(self) -> int:
-        """Deliver the tasks that wait, or have been there, once more; how many those are."""
+    def keep_aside(self) -> "Sequence[Kept]":
+        """Some tasks that wait, or have been there; whoever takes messages from a queue finds them there no more."""
+
+    @abstractmethod
+    def deliver(self, kept: "Sequence[Kept]") -> None:
+        """Deliver what was kept aside."""
+
+
+class Kept(NamedTuple):
+    """A message that was kept aside."""
+
+    queue: str
+    partition: int
+    body: bytes
+    properties: "pika.BasicProperties | None"
+
+    @property
+    def task(self) -> int:
+        """The task that it is."""
+        return decode_task(self.body).id
 
 
 class RabbitMQ(Bus):
@@ -51,6 +77,7 @@ class RabbitMQ(Bus):
 
     def __init__(self, folder: Path) -> None:
         self._broker = Broker(folder)
+        self.port = self._broker.port
         self.url = self._broker.url
 
     def start(self) -> None:
@@ -76,21 +103,25 @@ class RabbitMQ(Bus):
             for queue in self._queues():
                 connection.channel().queue_purge(queue)
 
-    def repeat(self) -> int:
-        """Take what waits, and publish each twice."""
-        count = 0
+    def keep_aside(self) -> Sequence[Kept]:
+        """Take what waits."""
+        found: list[Kept] = []
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
             channel = connection.channel()
-            for queue in self._queues():
-                if not queue.startswith(_TASKS):
-                    continue
-                while (found := channel.basic_get(queue, auto_ack=True))[0] is not None:
-                    for _ in range(2):
-                        channel.basic_publish("", queue, found[2], found[1])
-                    count += 1
-                    if count > 1000:
-                        return count
-        return count
+            for queue in (name for name in self._queues() if name.startswith(_TASKS)):
+                for _ in range(_MOST):
+                    method, properties, body = channel.basic_get(queue, auto_ack=True)
+                    if method is None:
+                        break
+                    found.append(Kept(queue, 0, body, properties))
+        return found
+
+    def deliver(self, kept: Sequence[Kept]) -> None:
+        """Publish them."""
+        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+            channel = connection.channel()
+            for one in kept:
+                channel.basic_publish("", one.queue, one.body, one.properties)
 
     def _queues(self) -> list[str]:
         return [line for line in self._broker.told("list_queues", "name").split() if line.startswith("limner.")]
@@ -101,8 +132,9 @@ class Kafka(Bus):
 
     def __init__(self, folder: Path) -> None:
         self._broker = KafkaBroker(folder)
+        self.port = self._broker.port
         self._servers: dict[str, str | int | float | bool] = {"bootstrap.servers": f"127.0.0.1:{self._broker.port}"}
-        self.url = f"{self._broker.url}/?partitions=4"
+        self.url = f"{self._broker.url}/?partitions={_PARTITIONS}"
 
     def start(self) -> None:
         """Start it."""
@@ -124,22 +156,27 @@ class Kafka(Bus):
         for done in admin.delete_records(wanted).values() if wanted else ():
             done.result(30)
 
-    def repeat(self) -> int:
-        """Read every task that the topics keep, and publish each once more."""
+    def keep_aside(self) -> Sequence[Kept]:
+        """Read the last tasks that the topics keep."""
         consumer = Consumer({**self._servers, "group.id": "somebody-else", "enable.auto.commit": False})
-        producer = Producer(self._servers)
-        count = 0
+        found: list[Kept] = []
         for place, (begin, end) in self._ends().items():
             if not place.topic.startswith(_TASKS) or begin == end:
                 continue
-            consumer.assign([TopicPartition(place.topic, place.partition, begin)])
-            for message in consumer.consume(end - begin, 5):
+            first = max(begin, end - _MOST // _PARTITIONS)
+            consumer.assign([TopicPartition(place.topic, place.partition, first)])
+            for message in consumer.consume(end - first, 5):
                 if message.error() is None:
-                    producer.produce(place.topic, message.value(), partition=place.partition)
-                    count += 1
-        producer.flush(30)
+                    found.append(Kept(place.topic, place.partition, message.value() or b"", None))
         consumer.close()
-        return count
+        return found
+
+    def deliver(self, kept: Sequence[Kept]) -> None:
+        """Append them."""
+        producer = Producer(self._servers)
+        for one in kept:
+            producer.produce(one.queue, one.body, partition=one.partition)
+        producer.flush(30)
 
     def _ends(self) -> dict[TopicPartition, tuple[int, int]]:
         consumer = Consumer({**self._servers, "group.id": "somebody-else"})
@@ -159,7 +196,8 @@ BUSES: Mapping[str, Callable[[Path], Bus]] = {"rabbitmq": RabbitMQ, "kafka": Kaf
 class Places:
     """The servers of one cluster; entered, they run until the block ends."""
 
-    def __init__(self, folder: Path, *, bus: str, artifacts: str) -> None:
+    def __init__(self, folder: Path, *, bus: str, artifacts: str, small_disk: bool = False) -> None:
+        """*small_disk*: artifacts, or what the object store keeps, lie on a file system that can be filled."""
         self._stack = ExitStack()
         for name in ("bus", "s3"):
             (folder / name).mkdir(parents=True)
@@ -168,8 +206,11 @@ class Places:
         own.chmod(0o755)
         self.postgresql = PostgreSQLServer(own)
         self.bus = BUSES[bus](folder / "bus")
+        self._kept = folder / "s3" / "data" if artifacts == "s3" else folder / "artifacts"
+        self.disk = SmallDisk(self._kept) if small_disk else None
+        if self.disk is not None:
+            self._stack.callback(self.disk.close)
         self.s3 = ObjectStore(folder / "s3") if artifacts == "s3" else None
-        self._folder = folder
 
     def __enter__(self) -> "Places":
         self.postgresql.start()
@@ -190,13 +231,17 @@ class Places:
         return self.postgresql.url
 
     @property
+    def artifacts(self) -> str:
+        """The URL of the artifacts."""
+        return self.s3.url if self.s3 is not None else f"file:{self._kept}"
+
+    @property
     def environment(self) -> dict[str, str]:
         """What a process needs to reach them."""
         return ObjectStore.environment() if self.s3 is not None else {}
 
     def settings(self, *, lease: float) -> str:
         """The lines of ``limner.toml`` that name them."""
-        artifacts = self.s3.url if self.s3 is not None else f"file:{self._folder / 'artifacts'}"
-        lines = {"store": self.store, "bus": self.bus.url, "artifacts": artifacts}
+        lines = {"store": self.store, "bus": self.bus.url, "artifacts": self.artifacts}
         named = "".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items())
         return f'{named}lease = {lease}\nin_flight = 16\nallow_hosts = ["127.0.0.1"]\n'

@@ -17,6 +17,8 @@ pipeline = Pipeline("numbers", collection="numbers", standing=False, stages=[
           outputs={"sum": Number(), "picture": Artifact(optional=True)}),
 ])
 """
+#: Every so many-th number has a file of its digits, as `draw` below makes it.
+PICTURED = 10
 #: Slowed down by a file, so that a blow meets a job at work.
 INFERRERS = '''
 """Three tiny models that can be slowed down."""

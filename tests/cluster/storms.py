@@ -5,19 +5,22 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
-from tests.cluster.cluster import BLOWS, LONG, Cluster, Watch, counts_of
+from tests.cluster.blows import BLOWS
+from tests.cluster.cluster import LONG, Cluster
+from tests.cluster.hardware import Impossible, Link, SetClock, SmallDisk
 from tests.cluster.places import Places
 from tests.cluster.project import Place, results_in, write_project
+from tests.cluster.watch import Eye, Watch
 
 #: Bus and artifacts; the store is PostgreSQL.
 COMBINATIONS = (("rabbitmq", "folder"), ("kafka", "s3"), ("rabbitmq", "s3"), ("kafka", "folder"))
 #: Seconds that a record takes while blows fall.
-_PACE = 0.002
+PACE = 0.06
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -42,6 +45,24 @@ def undisturbed(folder: Path, records: int) -> Mapping[Place, tuple[int, bytes]]
     return results_in(f"sqlite:///{project}/.limner/limner.db")
 
 
+def impossible(folder: Path) -> Mapping[str, str]:
+    """The blows that cannot be dealt on this machine, and why; *folder* is for trying."""
+    found = {}
+    tries: Mapping[str, Callable[[], Link | SmallDisk | SetClock]] = {
+        "cut_link": lambda: Link(1),
+        "fill_artifacts": lambda: SmallDisk(folder / "disk"),
+        "set_clocks": lambda: SetClock(folder / "clock"),
+    }
+    for blow, make in tries.items():
+        try:
+            made = make()
+        except Impossible as error:
+            found[blow] = str(error)
+        else:
+            made.close()
+    return found
+
+
 def storm(
     folder: Path,
     *,
@@ -51,33 +72,46 @@ def storm(
     seed: int,
     calm: Mapping[Place, tuple[int, bytes]],
     pause: float,
-    blows: Sequence[str] = BLOWS,
-    pace: float = _PACE,
+    blows: Iterable[str] = tuple(BLOWS),
+    pace: float = PACE,
 ) -> Outcome:
     """
     Strike a job of so many records with *blows*, in an order that *seed* says; *pause* is how long things stay away.
 
     Raises:
-        AssertionError: a record was lost or doubled, a result differs from *calm*, or a count was wrong.
+        AssertionError: a record was lost or doubled, a result or a file differs from *calm*, a count was wrong, or the
+            job had ended before the last blow.
     """
     dice = random.Random(seed)
     order = [blow for blow in blows if blow != "stop_artifacts" or artifacts == "s3"]
     dice.shuffle(order)
     began = time.monotonic()
-    waits: list[float] = []
-    with Places(folder / "places", bus=bus, artifacts=artifacts) as places, Cluster(folder, places, pace=pace) as made:
+    waits: list[tuple[str, float]] = []
+    with (
+        Places(folder / "places", bus=bus, artifacts=artifacts, small_disk="fill_artifacts" in order) as places,
+        Cluster(
+            folder, places, pace=pace, link="cut_link" in order, clocks="set_clocks" in order, lease=max(3.0, pause / 3)
+        ) as made,
+    ):
         job = made.submit(records)
         watch = Watch(places.store, job, records=records)
         watch.start()
-        with made.until_the_next_result(job, []):
+        with made.until_the_next_result():
             pass
         for blow in order:
-            with made.until_the_next_result(job, waits):
-                getattr(made, blow)(dice, pause)
+            assert made.at_work(), f"the job had ended before {blow}"
+            _log(blow)
+            with made.until_the_next_result() as noted:
+                BLOWS[blow](made, dice, pause)
+            waits.append((blow, noted[0]))
+            _log(f"{noted[0]} s")
         made.calm()
-        state = made.ended(job)
+        state = made.ended()
         watch.stop()
-        counts, found = counts_of(places.store, job), results_in(places.store)
+        eye = Eye(places.store)
+        counts, found = eye.counts(job), results_in(places.store)
+        eye.close()
+        made.check_artifacts(records)
     assert state == "done", (state, counts)
     assert (counts.records, counts.done, counts.open) == (records, records, 0), counts
     assert found == calm, (
@@ -87,8 +121,14 @@ def storm(
     return Outcome(
         records=records,
         results=len(found),
-        waits=list(zip(order, waits, strict=True)),
+        waits=waits,
         reads=watch.reads,
         wrong=watch.wrong,
         seconds=time.monotonic() - began,
     )
+
+
+def _log(said: str) -> None:
+    """Tell whoever watches how far it is."""
+    sys.stderr.write(f"  {said}\n")
+    sys.stderr.flush()

@@ -12,6 +12,9 @@ from limner.domain.failures import FailureCode
 from limner.domain.outputs import AnyOutput, Artifact, Number
 from limner.domain.tasks import Answer, Outcome, Status
 from limner.domain.values import Value, decode
+from tests.cluster.hardware import Impossible, SmallDisk
+from tests.conftest import IN_CI
+from tests.waiting import until
 from tests.worker.cases import runtime, task
 from tests.worker.rig import Rig, codes
 
@@ -188,3 +191,43 @@ def test_huge_result_split_not_lost(rig: Rig) -> None:
     assert all(sum(len(outcome.value) for outcome in answer.outcomes) <= 4_000_000 for answer in answers)
     assert [answer.last for answer in answers] == [False] * (len(answers) - 1) + [True]
     assert [len(value(outcome)["value"]) - 1_000_000 for _, outcome in sorted(outcomes.items())] == list(range(30))
+
+
+class Counted(FolderArtifacts):
+    """Artifacts that count how often something was to be stored."""
+
+    tried = 0
+
+    def put_file(self, path: Path, *, expected: str | None = None) -> str:
+        """Count, and put the file."""
+        self.tried += 1
+        return super().put_file(path, expected=expected)
+
+
+def test_a_file_waits_for_room(tmp_path: Path) -> None:
+    """No record fails where artifacts are full: what was inferred is stored and answered once there is room."""
+    try:
+        disk = SmallDisk(tmp_path / "disk", megabytes=1)
+    except Impossible as error:
+        (pytest.fail if IN_CI else pytest.skip)(str(error))
+    rig = Rig(tmp_path)
+    try:
+        # given artifacts that have no room
+        rig.artifacts = counted = Counted(tmp_path / "disk" / "artifacts")
+        disk.fill()
+        stage = runtime("Vignette", outputs=VIGNETTE)
+        rig.worker(stage.address)
+        one = task(stage, [1, 2])
+        rig.send(one)
+
+        # when a worker was refused several times, and then there is room
+        until(lambda: counted.tried >= 3)
+        disk.free()
+
+        # then all is answered
+        outcomes = rig.outcomes(one)
+        assert codes(outcomes) == {}
+        assert {value(outcome)["file"]["sha256"] for outcome in outcomes.values()} <= stored(rig)
+    finally:
+        rig.close()
+        disk.close()

@@ -26,7 +26,13 @@ SERVICES: tuple[Service, ...] = (
     ceph.Ceph() if os.environ.get(ceph.CHOSEN) else S3(),
 )
 #: Programs that tests call, and the Debian packages that bring them.
-PROGRAMS = {"shellcheck": "shellcheck", "curl": "curl", "promtool": "prometheus"}
+PROGRAMS = {
+    "shellcheck": "shellcheck",
+    "curl": "curl",
+    "promtool": "prometheus",
+    "ip": "iproute2",
+    "faketime": "faketime",
+}
 
 
 def install(packages: Sequence[str]) -> None:
