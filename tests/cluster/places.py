@@ -17,8 +17,8 @@ from tests.cluster.hardware import SmallDisk
 from tools.services import Broker, KafkaBroker, ObjectStore, PostgreSQLServer
 
 _TASKS = "limner.tasks."
-#: Messages of one queue or topic that are kept aside.
-_MOST = 4
+#: Messages of a partition that are kept aside.
+_MOST = 2
 _PARTITIONS = 4
 
 
@@ -104,16 +104,13 @@ class RabbitMQ(Bus):
                 connection.channel().queue_purge(queue)
 
     def keep_aside(self) -> Sequence[Kept]:
-        """Take what waits."""
+        """Take all that waits: while some is left, the engine takes the rest to wait, too, and sends nothing again."""
         found: list[Kept] = []
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
             channel = connection.channel()
             for queue in (name for name in self._queues() if name.startswith(_TASKS)):
-                for _ in range(_MOST):
-                    method, properties, body = channel.basic_get(queue, auto_ack=True)
-                    if method is None:
-                        break
-                    found.append(Kept(queue, 0, body, properties))
+                while (one := channel.basic_get(queue, auto_ack=True))[0] is not None:
+                    found.append(Kept(queue, 0, one[2], one[1]))
         return found
 
     def deliver(self, kept: Sequence[Kept]) -> None:
@@ -163,7 +160,7 @@ class Kafka(Bus):
         for place, (begin, end) in self._ends().items():
             if not place.topic.startswith(_TASKS) or begin == end:
                 continue
-            first = max(begin, end - _MOST // _PARTITIONS)
+            first = max(begin, end - _MOST)
             consumer.assign([TopicPartition(place.topic, place.partition, first)])
             for message in consumer.consume(end - first, 5):
                 if message.error() is None:
@@ -229,6 +226,11 @@ class Places:
     def store(self) -> str:
         """The URL of the store."""
         return self.postgresql.url
+
+    @property
+    def files(self) -> Path:
+        """The folder under which artifacts lie in the end, each by its digest."""
+        return self._kept / ObjectStore.BUCKET if self.s3 is not None else self._kept
 
     @property
     def artifacts(self) -> str:

@@ -41,7 +41,7 @@ def undisturbed(folder: Path, records: int) -> Mapping[Place, tuple[int, bytes]]
     project = write_project(folder, "")
     (project / "numbers.jsonl").write_text("".join(json.dumps({"id": f"n{n}", "n": n}) + "\n" for n in range(records)))
     command = [sys.executable, "-m", "limner.cli.main", "run", "numbers", "numbers.jsonl"]
-    subprocess.run(command, cwd=project, capture_output=True, timeout=LONG.total_seconds(), check=True)
+    subprocess.run(command, cwd=project, capture_output=True, timeout=3 * LONG.total_seconds(), check=True)
     return results_in(f"sqlite:///{project}/.limner/limner.db")
 
 
