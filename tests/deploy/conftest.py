@@ -3,8 +3,9 @@
 import pytest
 
 from tests.conftest import IN_CI
-from tests.deploy.helm import Answers, HelmMissing, Rendered, ask
+from tests.deploy.helm import Answers, Rendered, ask
 from tests.deploy.value_sets import BAD, GOOD
+from tests.fetched import Missing
 
 
 @pytest.fixture(scope="session")
@@ -12,7 +13,7 @@ def answers() -> Answers:
     """What became of every set; skips where Helm cannot be had, and fails in CI."""
     try:
         return ask({**GOOD, **BAD})
-    except HelmMissing as missing:
+    except Missing as missing:
         if IN_CI:
             pytest.fail(str(missing))
         pytest.skip(str(missing))

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,17 +11,15 @@ import yaml
 from msgspec import Struct
 
 from tests.conftest import REPOSITORY
+from tests.fetched import fetched
 
 CHART = REPOSITORY / "deploy" / "helm" / "limner"
 _HERE = Path(__file__).parent
 _LOCK = _HERE / "helm.lock"
+#: 71 MB to fetch, 244 MB on the disk.
 _VERSION = "0.2.2"
 #: Values of a chart, or a manifest, as YAML has them.
 Tree = dict[str, object]
-
-
-class HelmMissing(Exception):
-    """Helm cannot be fetched; the text says why."""
 
 
 class Rendered(Struct, frozen=True):
@@ -73,9 +70,9 @@ def ask(sets: Mapping[str, Tree]) -> Answers:
     Lint and render the chart with each of *sets*.
 
     Raises:
-        HelmMissing: there is no Helm, and it cannot be fetched.
+        Missing: there is no Helm, and it cannot be fetched.
     """
-    environment = {**os.environ, "PYTHONPATH": str(_programs())}
+    environment = {**os.environ, "PYTHONPATH": str(fetched(f"helm-{_VERSION}", _LOCK))}
     done = subprocess.run(
         [sys.executable, str(_HERE / "helm_calls.py")],
         input=json.dumps({"chart": str(CHART), "sets": sets}),
@@ -109,32 +106,4 @@ def _rendered(found: Mapping[str, dict[str, object]]) -> Rendered:
 
 def _list(found: object) -> list[dict[str, int]]:
     assert isinstance(found, list)
-    return found
-
-
-def _programs() -> Path:
-    """
-    The folder of Helm's library, installed where it is not there yet: 71 MB to fetch, 244 MB on the disk.
-
-    Raises:
-        HelmMissing: it cannot be installed.
-    """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limner"
-    found = cache / f"helm-{_VERSION}"
-    if found.is_dir():
-        return found
-    making = cache / f"helm-{_VERSION}.{os.getpid()}"
-    making.mkdir(parents=True)
-    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    program = [uv, "pip", "install", "--python", sys.executable] if uv else [sys.executable, "-m", "pip", "install"]
-    words = ["--quiet", "--no-deps", "--require-hashes", "--target", str(making), "-r", str(_LOCK)]
-    done = subprocess.run([*program, *words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        shutil.rmtree(making, ignore_errors=True)
-        raise HelmMissing(f"Helm cannot be fetched: {done.stderr.strip()[-500:]}")
-    try:
-        making.rename(found)
-    except OSError:
-        # Another process was first.
-        shutil.rmtree(making, ignore_errors=True)
     return found

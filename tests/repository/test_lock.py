@@ -71,7 +71,8 @@ def test_every_pin_is_hashed(file: str) -> None:
     # then
     assert pins
     assert [name for name, _, rest in pins if "--hash=sha256:" not in rest] == []
-    assert len(pins) == len(re.findall(r"^[^ #\n]", lock, flags=re.MULTILINE)), "a line is neither pin, hash nor comment"
+    lines = re.findall(r"^[^ #\n]", lock, flags=re.MULTILINE)
+    assert len(pins) == len(lines), "a line is neither pin, hash nor comment"
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -52,8 +52,7 @@ def look(client: Server, project: Project, *, stages: Sequence[str], implementat
         ServerUnavailable: it cannot be reached.
         ServerRefused: it does not accept the token.
     """
-    wanted = client.ask("work/implementations", type=_AllWanted).implementations
-    chosen = _chosen(wanted, set(stages), set(implementations))
+    chosen = _asked(client, stages, implementations)
     targets = {one.address: Implementation(infer=one.infer, params=one.params) for one in chosen}
     described = describe_all(targets, project=project.folder, allow_hosts=project.settings.allow_hosts)
     return Offer(
@@ -68,6 +67,16 @@ def look(client: Server, project: Project, *, stages: Sequence[str], implementat
             if described[one.address].problem is not None
         ],
     )
+
+
+def wanted_of(client: Server, *, stages: Sequence[str], implementations: Sequence[str]) -> list[str]:
+    """The addresses of what *client*'s server wants served, without a look at what can be; raises as :func:`look`."""
+    return [one.address for one in _asked(client, stages, implementations)]
+
+
+def _asked(client: Server, stages: Sequence[str], implementations: Sequence[str]) -> list[_Wanted]:
+    wanted = client.ask("work/implementations", type=_AllWanted).implementations
+    return _chosen(wanted, set(stages), set(implementations))
 
 
 def _chosen(wanted: Sequence[_Wanted], stages: set[str], ways: set[str]) -> list[_Wanted]:

@@ -39,6 +39,8 @@ _LOOK = 0.25
 _AGAIN = (0.5, 15.0)
 #: The first heartbeat, which says what memory it has once it has begun.
 _FIRST_BEAT = timedelta(seconds=2)
+#: What is left of the grace of a worker that is to hurry.
+_HURRY = timedelta(seconds=1)
 #: What a task is taken to last before any was done.
 _UNKNOWN_PACE = timedelta(seconds=5)
 _T = TypeVar("_T")
@@ -94,6 +96,7 @@ class FarWorker:
         self._artifacts = connect_far_artifacts(self._client, copies=project.home / "worker" / "artifacts")
         #: Set: stop as soon as what is in hand is finished.
         self.stopping = threading.Event()
+        self._grace = settings.grace
         self._failed: LimnerError | None = None
         self._lease = timedelta(seconds=60)
         self._heartbeat = timedelta(seconds=15)
@@ -129,6 +132,11 @@ class FarWorker:
             self._parts.close()
         if self._failed is not None:
             raise self._failed
+
+    def hurry(self) -> None:
+        """Stop at once: what is in hand is given back, finished or not."""
+        self._grace = min(self._grace, _HURRY)
+        self.stopping.set()
 
     # What it says of itself
 
@@ -258,7 +266,7 @@ class FarWorker:
     def _finish(self, worker: Worker, bus: Bus, fetcher: Fetcher, *, ends: float | None) -> None:
         """Take no more, finish what is in hand as far as there is time, and give the rest back."""
         worker.take_no_more()
-        grace = self._settings.grace.total_seconds()
+        grace = self._grace.total_seconds()
         if ends is not None and not self.stopping.is_set():
             # Near the end of the walltime what is in hand is finished; the grace is for what is not.
             until = max(time.monotonic(), ends - grace)

@@ -58,9 +58,14 @@ class Root(TyperGroup):
             raise Exit(INTERRUPTED) from None
         except LimnerError as error:
             warn(f"Error: {error}")
-            raise Exit(BROKEN if isinstance(error, _UNAVAILABLE) else MISUSED) from None
+            raise Exit(status_of(error)) from None
         except Exception as error:  # noqa: BLE001  whatever it is, the user gets a sentence and the traceback a file
             _give_up(ctx, error)
+
+
+def status_of(error: LimnerError) -> int:
+    """The exit status of what went wrong."""
+    return BROKEN if isinstance(error, _UNAVAILABLE) else MISUSED
 
 
 def typed(ctx: typer.Context) -> str:

@@ -1,6 +1,5 @@
 """Verbs of far workers: worker serves a server from here, workers shows who works for a project."""
 
-import signal
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -8,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from limner.cli.on_ray import OnRay, heed_signals, work_on_ray
 from limner.cli.options import AsJson
 from limner.cli.output import document, moment, say, span, table, warn
 from limner.cli.session import opened, session_of
 from limner.errors import UsageError
 
 if TYPE_CHECKING:
+    from limner.app.far_worker import FarSettings, FarWorker
     from limner.app.workers_view import WorkersView
+    from limner.settings import Project
 
 _MEGABYTE = 1_000_000
 _UNITS = {"": 1, "KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
@@ -58,17 +60,40 @@ def worker(
     ] = 30.0,
     device: Annotated[str | None, typer.Option(metavar="DEVICE", help="Where inferrers run: cpu, cuda:0.")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What the worker is called.")] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Workers as actors of a Ray cluster: auto, HOST:PORT, or local to start one here."
+        ),
+    ] = None,
+    least: Annotated[int | None, typer.Option("--min", min=0, metavar="NUMBER", help="Of actors; 0.")] = None,
+    most: Annotated[int | None, typer.Option("--max", min=1, metavar="NUMBER", help="Of actors; 10.")] = None,
+    records_per_actor: Annotated[
+        int | None, typer.Option(min=1, metavar="NUMBER", help="Open records for each actor that is started; 1000.")
+    ] = None,
+    cpus: Annotated[float | None, typer.Option(min=0, metavar="NUMBER", help="That an actor takes; 1.")] = None,
+    gpus: Annotated[float | None, typer.Option(min=0, metavar="NUMBER", help="That an actor takes; 0.")] = None,
+    poll: Annotated[
+        float | None, typer.Option(min=0.1, metavar="SECONDS", help="How often the backlog is asked for; 15.")
+    ] = None,
+    cooldown: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="Actors go once fewer were asked for all this time; 300."),
+    ] = None,
+    backlog: Annotated[
+        str | None, typer.Option(metavar="URL", help="The server that tells the backlog, where --url is a broker.")
+    ] = None,
+    of_project: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only the backlog of this project of the server counts.")
+    ] = None,
 ) -> None:
     """Serve a server from this machine. Needs one outbound connection, and listens on nothing."""
-    from limner.app.far_worker import FarSettings, FarWorker
-    from limner.cli.logs import configure
+    from limner.app.far_worker import FarSettings
     from limner.server_client import token_from
     from limner.settings import load_project
 
     session = session_of(ctx)
     project = load_project(session.folder, options=session.options)
-    project.home.mkdir(parents=True, exist_ok=True)
-    configure(project.home / "worker.log")
     settings = FarSettings(
         url=url,
         token=token_from(token, file=token_file),
@@ -83,11 +108,35 @@ def worker(
         device=device,
         name=name,
     )
+    asked = OnRay(
+        least=least,
+        most=most,
+        records_per_actor=records_per_actor,
+        cpus=cpus,
+        gpus=gpus,
+        poll=poll,
+        cooldown=cooldown,
+        backlog=backlog,
+        of_project=of_project,
+    )
+    if ray is None:
+        asked.none_given()
+        made_here(project, settings).run()
+    else:
+        work_on_ray(ray, asked, project=project, options=session.options, worker=settings)
+
+
+def made_here(project: "Project", settings: "FarSettings") -> "FarWorker":
+    """A worker of this process, which signals stop in good order."""
+    from limner.app.far_worker import FarWorker
+    from limner.cli.logs import configure
+
+    project.home.mkdir(parents=True, exist_ok=True)
+    configure(project.home / "worker.log")
     made = FarWorker(project, settings, say=warn)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # What is in hand is finished or given back: nothing of it is lost, and the exit status is 0.
-        signal.signal(number, lambda *_: made.stopping.set())
-    made.run()
+    # What is in hand is finished or given back: nothing of it is lost, and the exit status is 0.
+    heed_signals(made.stopping)
+    return made
 
 
 def workers(
