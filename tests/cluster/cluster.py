@@ -26,7 +26,7 @@ _SERVERS, _WORKERS = 2, 3
 #: The worker that lives behind the link, where there is one.
 BEHIND_THE_LINK = _WORKERS - 1
 #: Records in one request.
-_PART = 500
+_PART = 5000
 
 
 class Cluster:

@@ -100,12 +100,13 @@ def storm(
             pass
         for blow in order:
             assert made.at_work(), f"the job had ended before {blow}"
-            _log(blow)
+            _log(f"{bus}+{artifacts}: {blow}")
             with made.until_the_next_result() as noted:
                 BLOWS[blow](made, dice, pause)
             waits.append((blow, noted[0]))
-            _log(f"{noted[0]} s")
+            _log(f"{bus}+{artifacts}: {blow}, {noted[0]} s")
         made.calm()
+        _log(f"{bus}+{artifacts}: the rest, after {time.monotonic() - began:.0f} s")
         state = made.ended()
         watch.stop()
         eye = Eye(places.store)
@@ -130,5 +131,5 @@ def storm(
 
 def _log(said: str) -> None:
     """Tell whoever watches how far it is."""
-    sys.stderr.write(f"  {said}\n")
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {said}\n")
     sys.stderr.flush()

@@ -5,7 +5,9 @@ import os
 import platform
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.cluster.blows import BLOWS, Blow
@@ -20,8 +22,9 @@ blow falls once, in an order that the seed says. Then what is left is compared w
 happened: every result of every record, stage and version, by the digest of its value. All the while another thread
 reads the job's counts, which must add up and never fall.
 
-Seed {seed}; what is stopped stays away for {pause:g} s; {cores} cores, Python {python}. The seconds are those from the
-beginning of a blow, the restart of what was killed included, to the first new result.
+Seed {seed}; what is stopped stays away for {pause:g} s; {cores} cores, on which {at_once} storms rage side by
+side and whatever else there is; Python {python}. The seconds are those from the beginning of a blow, the restart of
+what was killed included, to the first new result.
 
 | {titles} |
 |{rule}|
@@ -53,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=int(os.environ.get("CHAOS_SEED", "1")))
     parser.add_argument("--pause", type=float, default=30.0, help="seconds for which things stay away")
     parser.add_argument("--page", type=Path, default=Path("docs/chaos.md"))
+    parser.add_argument("--at-once", type=int, default=1, help="combinations that are raged over side by side")
     parser.add_argument("--pace", type=float, default=PACE, help="seconds that a record takes while blows fall")
     parser.add_argument("--only", metavar="BUS+ARTIFACTS", nargs="*", help="for example rabbitmq+folder")
     asked = parser.parse_args(arguments)
@@ -60,17 +64,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="limner-storms-") as folder:
         missing = impossible(Path(folder) / "tries")
         calm = undisturbed(Path(folder) / "calm", asked.records)
-        for bus, artifacts in COMBINATIONS:
-            name = f"{bus}+{artifacts}"
-            if asked.only and name not in asked.only:
-                continue
-            sys.stderr.write(f"{name}\n")
-            blows = [blow for blow in BLOWS if blow not in missing]
-            found = _one(Path(folder) / name, bus, artifacts, calm=calm, asked=asked, blows=blows)
-            failed |= isinstance(found, str)
-            rows.append(_row(name, found))
-            sys.stdout.write(f"{rows[-1]}\n")
-            sys.stdout.flush()
+        blows = [blow for blow in BLOWS if blow not in missing]
+
+        def rage(bus: str, artifacts: str) -> Outcome | str:
+            return _one(Path(folder) / f"{bus}+{artifacts}", bus, artifacts, calm=calm, asked=asked, blows=blows)
+
+        chosen = [pair for pair in COMBINATIONS if not asked.only or "+".join(pair) in asked.only]
+        with ThreadPoolExecutor(asked.at_once) as pool:
+            for pair, found in zip(chosen, pool.map(rage, *zip(*chosen, strict=True)), strict=True):
+                failed |= isinstance(found, str)
+                rows.append(_row("+".join(pair), found))
+                sys.stdout.write(f"{rows[-1]}\n")
+                sys.stdout.flush()
     titles = ("PostgreSQL and", "results", "reads of counts", "wrong", *(_words(blow) for blow in BLOWS))
     asked.page.write_text(
         _PAGE.format(
@@ -78,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seed=asked.seed,
             pause=asked.pause,
             cores=os.cpu_count(),
+            at_once=asked.at_once,
             python=platform.python_version(),
             titles=" | ".join(titles),
             rule="|".join("---" for _ in titles),
@@ -113,8 +119,9 @@ def _one(
             blows=blows,
             pace=asked.pace,
         )
-    except AssertionError as error:
-        return f"{error}".splitlines()[0]
+    except Exception as error:  # noqa: BLE001  the page tells it, and the other combinations are raged over all the same
+        traceback.print_exc()
+        return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _row(name: str, found: Outcome | str) -> str:
