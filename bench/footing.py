@@ -47,7 +47,11 @@ def table_of(name: str) -> str:
 
 
 def processor_of(postmaster: int) -> Callable[[], float]:
-    """What tells the seconds of processor that the processes of a PostgreSQL server have used."""
+    """
+    What tells the seconds of processor that the processes of a PostgreSQL server have used.
+
+    Those that clean up are left out: they begin when they like.
+    """
 
     def used() -> float:
         total = 0
@@ -69,6 +73,8 @@ def _parent(place: Path) -> int:
 def _running(place: Path) -> int:
     """Nanoseconds that a process has run; 0 where it has just ended."""
     try:
+        if b"autovacuum" in (place / "cmdline").read_bytes():
+            return 0
         return int((place / "schedstat").read_text().split()[0])
     except OSError:
         return 0

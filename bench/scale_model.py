@@ -1,7 +1,7 @@
 """A cluster by the minute: engine, database, broker and workers have their limits, and records go through them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +75,7 @@ class Course:
     done: Numbers
     #: Records that stand between two of their stages, or before the first, or whose answer waits for the engine.
     within: Numbers
-    #: By station: share of each step for which it was busy.
+    #: By station: share of each step for which it was busy; of the workers those of the stage with most to do.
     busy: Mapping[str, Numbers]
     store_bytes: Numbers
     workers: int
@@ -104,6 +104,8 @@ class _State:
     #: That may be given to workers, and that workers answered and nobody committed.
     waiting: Numbers
     answered: Numbers
+    #: By step and stage: share of its time for which its workers were busy.
+    worked: list[Numbers] = field(default_factory=list)
     taken: float = 0.0
     done: float = 0.0
     results: float = 0.0
@@ -120,14 +122,16 @@ def simulate(costs: Costs, cluster: Cluster, *, seed: int = 1, most_steps: int =
     rows: list[tuple[float, ...]] = []
     while state.done < cluster.records - 0.5 and len(rows) < most_steps:
         rows.append(_step(state, costs, cluster, model=model, workers=workers, rng=rng))
-    taken, done, within, size, engine, database, disk, broker, busy = np.array(rows).T
+    taken, done, within, size, engine, database, disk, broker = np.array(rows).T
+    worked = np.array(state.worked).reshape(len(rows), -1)
+    busiest = worked[:, int(worked.mean(axis=0).argmax())]
     return Course(
         step_s=cluster.step_s,
         taken=taken,
         done=done,
         within=within,
         store_bytes=size,
-        busy={"conductor": engine, "database": database, "disk": disk, "broker": broker, "workers": busy},
+        busy={"conductor": engine, "database": database, "disk": disk, "broker": broker, "workers": busiest},
         workers=int(workers.sum()),
     )
 
@@ -139,7 +143,8 @@ def _step(
     # No two minutes of a model are alike: the mean over many tasks varies the less, the more of them there are.
     able = workers * cluster.step_s / model
     noise = rng.normal(1.0, 1.0 / np.sqrt(np.maximum(1.0, able / cluster.task)))
-    answers = np.minimum(state.waiting, able * np.clip(noise, 0.0, 2.0))
+    able = able * np.clip(noise, 0.1, 2.0)
+    answers = np.minimum(state.waiting, able)
     state.waiting -= answers
     state.answered += answers
     each = _result_costs(state, costs, cluster)
@@ -150,6 +155,7 @@ def _step(
     committed = state.answered * share
     state.answered -= committed
     idle = _gave_up(state, workers, cluster)
+    state.worked.append((answers - idle) / able)
     state.waiting[:, 1:] += committed[:, :-1]
     state.done += float(committed[:, -1].sum())
     state.results += float(committed.sum())
@@ -164,7 +170,6 @@ def _step(
         spent["database"] / (cluster.step_s * room["database"]),
         disk / (cluster.step_s * cluster.conductors),
         spent["broker"] / cluster.step_s,
-        float(((answers - idle) * model).sum() / (workers.sum() * cluster.step_s)),
     )
 
 

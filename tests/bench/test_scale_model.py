@@ -61,6 +61,17 @@ def test_the_slowest_station_says_how_long_it_takes() -> None:
     assert 90 <= two.hours * 3600 <= 93
 
 
+def test_workers_that_are_as_many_as_needed_are_the_wall() -> None:
+    """One worker that takes a tenth of a second does 36,000 records in an hour, where all else costs nothing."""
+    cheap = replace(COSTS, intake_s=1e-6, result_s=1e-6)
+    one = replace(CLUSTER, records=36_000, pipelines=1, stages=1, hours=1.01, model_median_s=0.1, model_sigma=0.0)
+    course = simulate(cheap, one)
+
+    assert (course.workers, course.wall) == (1, "workers")
+    assert course.mean_busy["workers"] == pytest.approx(1.0, abs=0.02)
+    assert course.hours == pytest.approx(1.0, abs=0.05)
+
+
 def test_as_many_are_within_as_come_while_one_stays() -> None:
     """Little's law: the records within are those that come in a second, times the seconds that one stays."""
     cluster = replace(CLUSTER, records=600_000, stages=5, hours=0.5, step_s=10.0, arrivals_per_s=150.0)
