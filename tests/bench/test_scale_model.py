@@ -64,7 +64,9 @@ def test_the_slowest_station_says_how_long_it_takes() -> None:
 def test_workers_that_are_as_many_as_needed_are_the_wall() -> None:
     """One worker that takes a tenth of a second does 36,000 records in an hour, where all else costs nothing."""
     cheap = replace(COSTS, intake_s=1e-6, result_s=1e-6)
-    one = replace(CLUSTER, records=36_000, pipelines=1, stages=1, hours=1.01, model_median_s=0.1, model_sigma=0.0)
+    one = replace(
+        CLUSTER, records=36_000, pipelines=1, stages=1, task=10, hours=1.01, model_median_s=0.1, model_sigma=0.0
+    )
     course = simulate(cheap, one)
 
     assert (course.workers, course.wall) == (1, "workers")
