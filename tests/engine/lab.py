@@ -15,11 +15,11 @@ from limner.domain.records import RecordIn, RecordKey, SetAside
 from limner.domain.tasks import ANSWERS, Answer, Outcome, Status, Task, decode_task, encode_message
 from limner.domain.values import Value, decode, encode, value_digest
 from limner.domain.versions import Description, version_of
+from limner.engine.assessing import assess_records
 from limner.engine.engine import Engine
 from limner.engine.estimate import Plan, estimate
 from limner.engine.groups import groups_of
 from limner.engine.passes import activate, retire_undeclared, stale_nodes
-from limner.engine.planner import assess_records
 from limner.store.connect import connect_store
 from limner.store.ledger import standing
 from limner.store.results import FailedAttempt, StoredResult
@@ -290,15 +290,16 @@ class Lab:
             for name, collection in view.collections.items():
                 keys = tx.records.page(collection, limit=10_000, stubs=True)
                 fresh = assess_records(tx, view, collection, keys)
+                by_record = fresh.verdicts()
                 verdicts = [
                     (node, key, verdicts[node.pk])
                     for node in view.over(collection)
-                    for key, verdicts in fresh.verdicts.items()
+                    for key, verdicts in by_record.items()
                 ]
                 for node in view.gathers:
                     groups = groups_of(tx, view, node, keys) if node.collection == name else {}
                     for holder, group in groups.items():
-                        mine = fresh.loaded.of(holder).get(node.pk)
+                        mine = fresh.loaded.held.get(node.pk, {}).get(holder)
                         verdict = assess_group(node, group.members, mine=mine, complete=group.complete)
                         verdicts.append((node, holder, verdict))
                 found += [f"{n.stage.name} of {fresh.loaded.records[k].id}: {v}" for n, k, v in verdicts if v.kind]

@@ -8,7 +8,7 @@ from limner.app.searching import Indexed
 from limner.domain.assessment import Kind, Verdict
 from limner.domain.nodes import Node
 from limner.domain.tasks import Status
-from limner.engine.planner import Assessment, assess_records
+from limner.engine.assessing import Assessment, assess_records
 from limner.engine.views import View
 from limner.search.base import Row, SearchIndex, document_digest
 from limner.search.documents import documents_of
@@ -117,7 +117,7 @@ def _audit_results(store: Store, view: View, name: str, collection: int, classes
 def _classify(
     assessment: Assessment, nodes: Sequence[Node], known: Mapping[int, set[int]], classes: Mapping[str, Gap]
 ) -> None:
-    for key, verdicts in assessment.verdicts.items():
+    for key, verdicts in assessment.verdicts().items():
         identity = assessment.loaded.records[key].id
         names = {_class_of(verdicts[node.pk], key in known[node.pk]) for node in nodes}
         for name in names - {None}:

@@ -1,13 +1,12 @@
 """What is current and what is stale: the one rule that planner, conductor and ``limner plan`` share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
 from msgspec import Struct
 
 from limner.domain.digests import digest
 from limner.domain.nodes import Node, Source, stage_read
-from limner.domain.pipelines import StageKind
 from limner.domain.reads import Read, holds
 from limner.domain.subjects import Subject, field_at
 from limner.domain.tasks import Status
@@ -34,7 +33,7 @@ class Kind(IntEnum):
     UNAVAILABLE = 5
 
 
-class Held(Struct, frozen=True, array_like=True):
+class Held(Struct, frozen=True, array_like=True, gc=False):
     """What the store holds of one record at one node, in the node's active version."""
 
     status: Status
@@ -44,7 +43,7 @@ class Held(Struct, frozen=True, array_like=True):
     value: bytes = b""
 
 
-class Verdict(Struct, frozen=True, array_like=True):
+class Verdict(Struct, frozen=True, array_like=True, gc=False):
     """What is to be done about one node of one record, and the digest that was asked."""
 
     kind: Kind
@@ -56,28 +55,7 @@ class Verdict(Struct, frozen=True, array_like=True):
 
 
 WAITING = Verdict(Kind.WAITING)
-
-
-class Memo:
-    """
-    Digests asked by nodes that read nothing but a record's own fields, by node and record.
-
-    A record is assessed several times on its way; what does not depend on results need not be computed again.
-    """
-
-    def __init__(self, *, most: int = 200_000) -> None:
-        self._most = most
-        self._found: dict[bytes, bytes] = {}
-
-    def get(self, node: Node, subject: Subject) -> bytes | None:
-        """The digest asked, if it is remembered."""
-        return self._found.get(node.spec + subject.digest)
-
-    def put(self, node: Node, subject: Subject, asked: bytes) -> None:
-        """Remember a digest asked."""
-        if len(self._found) >= self._most:
-            self._found.clear()
-        self._found[node.spec + subject.digest] = asked
+UNAVAILABLE = Verdict(Kind.UNAVAILABLE)
 
 
 def assess(
@@ -87,39 +65,15 @@ def assess(
     held: Mapping[int, Held],
     parent_held: Mapping[int, Held],
     verdicts: Mapping[int, Verdict],
-    memo: Memo | None = None,
 ) -> Verdict:
     """
-    What is to be done about *node* for *subject*.
+    What is to be done about *node* for *subject*; :func:`limner.domain.columns.assess_column` is faster over many.
 
     *held* is what the store holds of the record by node, *parent_held* of its parent, *verdicts* what was found for
     the nodes before this one; a gather is assessed by :func:`assess_group`.
     """
     if node.version is None:
-        return Verdict(Kind.UNAVAILABLE)
-    if node.only_reads is not None:
-        above = verdicts.get(node.only_reads)
-        if above is None or above.kind is Kind.READY or above.kind is Kind.WAITING:
-            return WAITING
-        if above.kind is Kind.SETTLED and above.status is Status.DONE:
-            return _compare(node, digest((node.spec, held[node.only_reads].value_digest)), held)
-    elif memo is not None and node.own_fields_only:
-        remembered = memo.get(node, subject)
-        if remembered is not None:
-            return _compare(node, remembered, held)
-    return _assess_fully(node, subject, held=held, parent_held=parent_held, verdicts=verdicts, memo=memo)
-
-
-def _assess_fully(
-    node: Node,
-    subject: Subject,
-    *,
-    held: Mapping[int, Held],
-    parent_held: Mapping[int, Held],
-    verdicts: Mapping[int, Verdict],
-    memo: Memo | None,
-) -> Verdict:
-    """What is to be done, whatever the node reads."""
+        return UNAVAILABLE
     parts = [node.spec]
     for source in node.sources:
         found = _read(source, subject, held=held, parent_held=parent_held, verdicts=verdicts)
@@ -135,14 +89,11 @@ def _assess_fully(
             asked = digest([*parts, condition.reason.encode()])
             return settle(node, Verdict(Kind.SKIP, asked, Status.SKIPPED, condition.reason), held)
     asked = digest(parts)
-    if memo is not None and node.own_fields_only:
-        memo.put(node, subject, asked)
-    return _compare(node, asked, held)
+    return compare(asked, held.get(node.pk))
 
 
-def _compare(node: Node, asked: bytes, held: Mapping[int, Held]) -> Verdict:
+def compare(asked: bytes, mine: Held | None) -> Verdict:
     """Settled where the stored result was asked the same, else ready."""
-    mine = held.get(node.pk)
     if mine is not None and mine.asked == asked:
         return Verdict(Kind.SETTLED, asked, mine.status)
     return Verdict(Kind.READY, asked)
@@ -208,7 +159,7 @@ def _read_result(
         if verdict is None or verdict.kind in (Kind.READY, Kind.WAITING):
             return WAITING
         if verdict.kind is Kind.UNAVAILABLE:
-            return Verdict(Kind.UNAVAILABLE)
+            return UNAVAILABLE
         mine = held.get(source.node)
         status, asked = verdict.status or Status.SKIPPED, verdict.asked
     if status is Status.DONE and mine is not None:
@@ -231,23 +182,26 @@ def _value(source: Source, subject: Subject, *, held: Mapping[int, Held], parent
     return at_path(decode(mine.value), source.path)
 
 
-def outcome(verdicts: Mapping[int, Verdict], nodes: Sequence[Node]) -> Status | None:
+def outcome(verdicts: Iterable[Verdict | None], required: Iterable[bool]) -> Status | None:
     """
     What has become of a record as a whole; None while anything is open.
 
-    Failed where a required stage failed; skipped where every required stage was skipped; else done.
+    *verdicts* are those about maps and expansions, *required* says whether each is of a required stage. Failed where
+    a required stage failed; skipped where every required stage was skipped; else done.
     """
-    required: list[Status] = []
-    for node in nodes:
-        if node.stage.kind is StageKind.GATHER:
-            continue
-        verdict = verdicts.get(node.pk)
+    failed, skipped, other = False, False, False
+    for verdict, counts in zip(verdicts, required, strict=True):
         if verdict is None or verdict.kind is Kind.READY or verdict.kind is Kind.WAITING:
             return None
-        if node.stage.required and verdict.status is not None:
-            required.append(verdict.status)
-    if Status.FAILED in required:
+        status = verdict.status
+        if not counts or status is None:
+            continue
+        if status is Status.FAILED:
+            failed = True
+        elif status is Status.SKIPPED:
+            skipped = True
+        else:
+            other = True
+    if failed:
         return Status.FAILED
-    if required and all(status is Status.SKIPPED for status in required):
-        return Status.SKIPPED
-    return Status.DONE
+    return Status.SKIPPED if skipped and not other else Status.DONE

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from limner.engine.assessing import Assessment
 from limner.engine.expansion import Expanded
 from limner.engine.marks import enroll, mark_gone
-from limner.engine.planner import Assessment, Planner
+from limner.engine.planner import Planner
 from limner.engine.views import View
 from limner.store.store import Transaction
 

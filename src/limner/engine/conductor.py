@@ -8,11 +8,12 @@ from limner.domain.outputs import Artifact
 from limner.domain.tasks import Answer, Status
 from limner.domain.values import decode
 from limner.engine.answers import Collected
+from limner.engine.assessing import fates_of_roots
 from limner.engine.children import journal_children, plan_children
 from limner.engine.expansion import NO_CHILDREN, Expanded, expand
 from limner.engine.groups import plan_marked
 from limner.engine.marks import mark_touched
-from limner.engine.planner import Planner, fates_of_roots
+from limner.engine.planner import Planner
 from limner.engine.receipts import redirected
 from limner.engine.scopes import Scope
 from limner.store.files import HeldArtifact

@@ -9,8 +9,9 @@ from limner.clock import Clock
 from limner.domain.jobs import Counts, Fate, Job, JobState
 from limner.domain.pipelines import StageKind
 from limner.domain.values import Value
+from limner.engine.assessing import family_fates
 from limner.engine.groups import plan_marked
-from limner.engine.planner import Planner, family_fates
+from limner.engine.planner import Planner
 from limner.engine.scopes import Scope
 from limner.engine.views import View
 from limner.errors import UsageError

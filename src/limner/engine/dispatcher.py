@@ -6,14 +6,15 @@ from datetime import timedelta
 from msgspec import Struct
 
 from limner.clock import Clock
-from limner.domain.assessment import Memo
+from limner.domain.columns import Memo
 from limner.domain.nodes import Node
 from limner.domain.pipelines import StageKind
 from limner.domain.tasks import Runtime, Task, encode_message
 from limner.domain.versions import Version
+from limner.engine.assessing import fates_of_roots
 from limner.engine.groups import group_inputs, plan_marked
 from limner.engine.inputs import Inputs, inputs_of
-from limner.engine.planner import Planner, fates_of_roots
+from limner.engine.planner import Planner
 from limner.engine.scopes import Scope
 from limner.engine.views import View
 from limner.store.store import Transaction
@@ -58,9 +59,7 @@ def runtime_of(view: View, node: Node, version: Version) -> Runtime:
 class Dispatcher:
     """Sends what is ready."""
 
-    def __init__(
-        self, *, planner: Planner, clock: Clock, lease: timedelta, in_flight: int, memo: Memo | None = None
-    ) -> None:
+    def __init__(self, *, planner: Planner, clock: Clock, lease: timedelta, in_flight: int, memo: Memo) -> None:
         self._planner = planner
         self._clock = clock
         self._memo = memo

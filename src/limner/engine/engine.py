@@ -8,7 +8,7 @@ import structlog
 
 from limner.bus.base import Bus, Delivery
 from limner.clock import Clock
-from limner.domain.assessment import Memo
+from limner.domain.columns import Memo
 from limner.domain.pipelines import Pipeline
 from limner.domain.tasks import ANSWERS, Answer, FromWorker, Heartbeat, Released, decode_from_worker
 from limner.engine.conductor import Conductor

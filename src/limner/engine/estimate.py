@@ -12,8 +12,8 @@ from limner.domain.pipelines import StageKind
 from limner.domain.tasks import FileRef
 from limner.domain.values import at_path
 from limner.domain.versions import Version
+from limner.engine.assessing import Assessment, assess_records
 from limner.engine.groups import groups_of
-from limner.engine.planner import Assessment, assess_records
 from limner.engine.views import View, with_versions
 from limner.store.ledger import standing
 from limner.store.store import Transaction
@@ -147,11 +147,11 @@ def _count_page(
     nodes = view.over(collection)
     found = assess_records(tx, view, collection, keys)
     known = {node.pk: tx.results.known(keys, node=node.pk) if node.pk > 0 else set() for node in nodes}
-    for key, verdicts in found.verdicts.items():
+    for key, verdicts in found.verdicts().items():
         for node in nodes:
             verdict = verdicts[node.pk]
             stage = stages[name_of(view, node)]
-            mine = found.loaded.of(key).get(node.pk)
+            mine = found.loaded.held.get(node.pk, {}).get(key)
             if verdict.kind is Kind.READY:
                 reason = "version" if key in known[node.pk] else "new"
                 if mine is not None:
@@ -166,7 +166,7 @@ def _count_page(
 
 def _count_files(found: Assessment, node: Node, key: int, urls: set[str], kept: Callable[[FileRef], bool]) -> None:
     """Add the files that a record's input would fetch over the network."""
-    subject = found.loaded.subjects[key]
+    subject = found.loaded.subject(key)
     for source in node.sources:
         owner = subject.parent if source.of_parent else subject
         if source.read.file is None or owner is None:
@@ -184,10 +184,10 @@ def _count_groups(
     for node in view.gathers:
         if view.collections[node.collection] != collection or node.stage.kind is not StageKind.GATHER:
             continue
-        held = tx.results.held(keys, versions=view.versions)
+        held = tx.results.held(keys, versions=view.versions).get(node.pk, {})
         known = tx.results.known(keys, node=node.pk) if node.pk > 0 else set()
         for holder, group in groups_of(tx, view, node, keys).items():
-            mine = held.get(holder, {}).get(node.pk)
+            mine = held.get(holder)
             verdict = assess_group(node, group.members, mine=mine, complete=group.complete)
             if verdict.kind is Kind.READY:
                 reason = "input" if mine is not None else "version" if holder in known else "new"

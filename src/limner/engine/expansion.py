@@ -64,7 +64,7 @@ def expand_again(tx: Transaction, view: View, node: Node, keys: Sequence[int]) -
         return Expanded()
     stored = tx.results.values(keys, node=node.pk, version=node.version)
     answers = {key: encode(children_of(decode(value))) for key, value in stored.items()}
-    held = tx.results.held(keys, versions={node.pk: node.version})
+    held = tx.results.held(keys, versions={node.pk: node.version}).get(node.pk, {})
     return expand(tx, view, node, answers | {key: NO_CHILDREN for key in held if key not in stored})
 
 

@@ -10,9 +10,10 @@ from limner.domain.nodes import Node
 from limner.domain.subjects import field_at
 from limner.domain.tasks import Status
 from limner.domain.values import encode
+from limner.engine.assessing import Assessment, assess_records, decided_row, fates_of_roots
 from limner.engine.inputs import NOTHING, Inputs, list_of, part_of
 from limner.engine.marks import mark_touched
-from limner.engine.planner import Assessment, Planner, assess_records, decided_row, fates_of_roots
+from limner.engine.planner import Planner
 from limner.engine.scopes import Scope
 from limner.engine.views import View
 from limner.store.store import Transaction
@@ -52,12 +53,12 @@ def _plan_groups(tx: Transaction, scope: Scope, planner: Planner, node: Node, jo
     view, holders = scope.view, list(jobs)
     tx.groups.unmark(node.pk, holders)
     groups = groups_of(tx, view, node, holders, jobs=_waiting(scope))
-    held = tx.results.held(holders, versions=view.versions)
+    held = tx.results.held(holders, versions=view.versions).get(node.pk, {})
     ready: dict[str | None, list[int]] = {}
     decided = {}
     for holder in holders:
         group = groups[holder]
-        verdict = assess_group(node, group.members, mine=held.get(holder, {}).get(node.pk), complete=group.complete)
+        verdict = assess_group(node, group.members, mine=held.get(holder), complete=group.complete)
         if verdict.kind is Kind.READY:
             ready.setdefault(jobs[holder], []).append(holder)
         elif verdict.kind in (Kind.SKIP, Kind.UPSTREAM_FAILED):
@@ -101,6 +102,7 @@ def groups_of(
     by_holder = _members(tx, node, collection, holders)
     everyone = sorted({key for keys in by_holder.values() for key in keys})
     found = assess_records(tx, view, collection, everyone)
+    verdicts = found.verdicts()
     idle = set() if jobs is None else _idle(tx, found, node, jobs)
     open_holders = _open_expansions(tx, view, node, holders)
     groups: dict[int, Group] = {}
@@ -108,13 +110,13 @@ def groups_of(
         members = [
             Member(
                 key,
-                _place(node, found.loaded.subjects[key].fields, found.loaded.records[key].id),
-                found.verdicts[key],
+                _place(node, found.loaded.subject(key).fields, found.loaded.records[key].id),
+                verdicts[key],
                 found.loaded.of(key),
-                found.loaded.subjects[key].fields,
+                found.loaded.subject(key).fields,
             )
             for key in keys
-            if key in found.verdicts and key not in idle
+            if key in verdicts and key not in idle
         ]
         members.sort(key=lambda member: member.place)
         groups[holder] = Group(members=members, complete=holder not in open_holders)
@@ -125,7 +127,7 @@ def _idle(tx: Transaction, found: Assessment, node: Node, jobs: Collection[str])
     """Members that are not settled in what *node* reads, and whose roots none of *jobs* holds."""
     roots = {
         key: found.loaded.records[key].root or key
-        for key, verdicts in found.verdicts.items()
+        for key, verdicts in found.verdicts().items()
         if any(pk not in verdicts or verdicts[pk].kind in (Kind.READY, Kind.WAITING) for pk in node.upstream)
     }
     held = {root for job in jobs for root in tx.ledger.fates(job, sorted(set(roots.values())))}
@@ -155,7 +157,7 @@ def _open_expansions(tx: Transaction, view: View, node: Node, holders: Sequence[
     makers = [m for m in view.expansions if m.stage.of == node.stage.of and m.collection == node.collection]
     if not makers:
         return set()
-    verdicts = assess_records(tx, view, view.collections[node.collection], holders).verdicts
+    verdicts = assess_records(tx, view, view.collections[node.collection], holders).verdicts()
     waiting = (Kind.READY, Kind.WAITING)
     return {
         holder
@@ -168,13 +170,12 @@ def group_inputs(tx: Transaction, scope: Scope, node: Node, holders: Sequence[in
     """The inputs of a gather: for each holder and input, the list of its members' values in order."""
     view = scope.view
     groups = groups_of(tx, view, node, holders, jobs=_waiting(scope))
-    held = tx.results.held(holders, versions=view.versions)
+    held = tx.results.held(holders, versions=view.versions).get(node.pk, {})
     records = tx.records.load(holders)
     asked: dict[int, bytes] = {}
     for holder in holders:
         group = groups[holder]
-        mine: Held | None = held.get(holder, {}).get(node.pk)
-        verdict = assess_group(node, group.members, mine=mine, complete=group.complete)
+        verdict = assess_group(node, group.members, mine=held.get(holder), complete=group.complete)
         if verdict.kind is Kind.READY:
             asked[holder] = verdict.asked
     kept = [holder for holder in holders if holder in asked]
@@ -204,7 +205,7 @@ def group_inputs(tx: Transaction, scope: Scope, node: Node, holders: Sequence[in
         ids=[records[holder].id for holder in kept],
         asked=[asked[holder] for holder in kept],
         columns=columns,
-        known=[holder for holder in kept if done(held.get(holder, {}).get(node.pk))],
+        known=[holder for holder in kept if done(held.get(holder))],
         dropped=[holder for holder in holders if holder not in asked],
     )
 

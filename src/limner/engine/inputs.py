@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
-from limner.domain.assessment import Kind, Memo, Verdict, assess
+from limner.domain.assessment import Kind, Verdict
+from limner.domain.columns import Memo, assess_column
 from limner.domain.nodes import Node, Source
 from limner.domain.subjects import Subject
 from limner.domain.tasks import FileRef, encode_message
 from limner.domain.values import at_path, decode, encode
+from limner.engine.assessing import Alone, as_it_stands
 from limner.engine.subjects import Loaded, load
 from limner.engine.views import View
 from limner.store.store import Transaction
@@ -35,39 +37,38 @@ def inputs_of(
 ) -> Inputs:
     """The inputs of one node for the records *keys*; *fresh* asks a file's source again instead of a copy."""
     loaded = load(tx, view, keys, all_of_them=True)
-    upstream = node.upstream
-    asked: dict[int, bytes] = {}
-    for key in keys:
-        if key in loaded.subjects:
-            digest = _asked(node, upstream, key, loaded, memo)
-            if digest is not None:
-                asked[key] = digest
-    kept = [key for key in keys if key in asked]
-    columns = {source.name: _column(tx, view, source, kept, loaded, fresh=fresh) for source in node.sources}
+    live = [key for key in keys if key in loaded.records]
+    verdicts = _verdicts(node, live, loaded, memo or Memo())
+    asked = {key: verdict.asked for key, verdict in zip(live, verdicts, strict=True) if verdict.kind is Kind.READY}
+    kept = list(asked)
+    held = loaded.held.get(node.pk, {})
     return Inputs(
         keys=kept,
         ids=[loaded.records[key].id for key in kept],
-        asked=[asked[key] for key in kept],
-        columns=columns,
-        known=[key for key in kept if node.pk in loaded.of(key)],
+        asked=list(asked.values()),
+        columns={source.name: _column(tx, view, source, kept, loaded, fresh=fresh) for source in node.sources},
+        known=[key for key in kept if key in held] if held else [],
         dropped=[key for key in keys if key not in asked],
     )
 
 
-def _asked(node: Node, upstream: set[int], key: int, loaded: Loaded, memo: Memo | None) -> bytes | None:
+def _verdicts(node: Node, keys: Sequence[int], loaded: Loaded, memo: Memo) -> list[Verdict]:
     """
-    The digest asked, or None where the node is not ready for the record.
+    What is to be done about a node alone.
 
     What its upstream said is taken as it stands: where that is stale by now, this is asked again once it has moved.
     """
-    held = loaded.of(key)
-    verdicts = {
-        pk: Verdict(Kind.SETTLED, mine.asked, mine.status) for pk in upstream if (mine := held.get(pk)) is not None
-    }
-    verdict = assess(
-        node, loaded.subjects[key], held=held, parent_held=loaded.of_parent(key), verdicts=verdicts, memo=memo
+    columns = {pk: as_it_stands(keys, loaded.held.get(pk, {})) for pk in node.upstream}
+    return assess_column(
+        node,
+        keys,
+        [loaded.records[key].digest for key in keys],
+        held=loaded.held,
+        above=columns.get(node.only_reads or 0),
+        alone=Alone(node, keys, loaded, columns),
+        memo=memo,
+        asking=True,
     )
-    return verdict.asked if verdict.kind is Kind.READY else None
 
 
 def _column(
@@ -81,7 +82,7 @@ def _column(
         values = {} if version is None else tx.results.values(wanted, node=source.node, version=version)
         parts = [part_of(values.get(owners[key] or 0), source.path) for key in keys]
         return parts if source.read.file is None else [_file_of(part) for part in parts]
-    subjects = (_owner(source, loaded.subjects[key]) for key in keys)
+    subjects = (_owner(source, loaded.subject(key)) for key in keys)
     if source.read.file is None:
         return [NOTHING if s is None else encode(_at(s.fields, source.path)) for s in subjects]
     return [NOTHING if s is None else _file(source, s, fresh=fresh) for s in subjects]

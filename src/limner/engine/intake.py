@@ -7,10 +7,11 @@ from msgspec import Struct
 from limner.clock import Clock
 from limner.domain.jobs import Fate
 from limner.domain.records import RecordIn, SetAside
+from limner.engine.assessing import fates_of_roots
 from limner.engine.children import plan_below, plan_families
 from limner.engine.groups import plan_marked
 from limner.engine.marks import enroll, mark_left
-from limner.engine.planner import Planner, fates_of_roots
+from limner.engine.planner import Planner
 from limner.engine.scopes import Scope
 from limner.store.ledger import standing
 from limner.store.records import Intaken
@@ -102,8 +103,7 @@ class Intake:
         mark_left(tx, view, taken.left, job=job)
         below = plan_below(tx, view, self._planner, [key for key in moved if key not in added], job=job)
         for assessment in below:
-            keys = list(assessment.verdicts)
-            tx.journal.write(assessment.collection, keys, kind="records", at=self._clock.now())
+            tx.journal.write(assessment.collection, assessment.keys, kind="records", at=self._clock.now())
         fates = fates_of_roots(tx, view, *found, *below)
         if collection == view.root:
             scope.enter(tx, {key: fates[key] for key in moved if key in fates})
@@ -156,7 +156,7 @@ class Intake:
         if not mine.standing and collection == view.root:
             found += plan_families(tx, view, self._planner, keys, job=job, priority=priority)
         fates = fates_of_roots(tx, view, *found)
-        return fates, sum(1 for one in found for said in one.verdicts.values() for v in said.values() if v.status)
+        return fates, sum(1 for one in found for column in one.columns.values() for v in column if v and v.status)
 
 
 def _by_collection(tx: Transaction, given: Sequence[RecordIn], keys: Sequence[int]) -> dict[int, list[int]]:

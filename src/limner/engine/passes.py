@@ -1,6 +1,7 @@
 """A pass over a collection: only a version that moved needs one."""
 
 from collections.abc import Iterator, Mapping
+from itertools import compress
 
 from limner.clock import Clock
 from limner.domain.assessment import Kind
@@ -8,11 +9,12 @@ from limner.domain.jobs import Fate
 from limner.domain.nodes import Node
 from limner.domain.pipelines import StageKind
 from limner.domain.versions import Version
+from limner.engine.assessing import fates_of_roots
 from limner.engine.children import journal_children, plan_children
 from limner.engine.expansion import expand_again
 from limner.engine.groups import plan_marked
 from limner.engine.marks import enroll
-from limner.engine.planner import Planner, fates_of_roots
+from limner.engine.planner import Planner
 from limner.engine.scopes import Scope
 from limner.engine.views import View
 from limner.store.store import Store, Transaction
@@ -129,5 +131,9 @@ class Pass:
         scope.settle(tx, fates)
         if collection != view.root:
             return 0
-        still = [verdicts for key, verdicts in found.verdicts.items() if fates.get(key) is Fate.OPEN]
-        return sum(verdict.kind is Kind.SETTLED for verdicts in still for verdict in verdicts.values())
+        still = [fates.get(key) is Fate.OPEN for key in found.keys]
+        return sum(
+            verdict is not None and verdict.kind is Kind.SETTLED
+            for column in found.columns.values()
+            for verdict in compress(column, still)
+        )

@@ -1,6 +1,6 @@
 """Upkeep: leases that ran out, and tasks whose worker was lost with them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from limner.bus.base import Bus
@@ -68,13 +68,13 @@ class Upkeep:
         answers = []
         now = self._clock.now()
         self._set_right(tx, scopes, now=now)
-        for task in tx.tasks.expired(now=now):
-            if task.node not in places:
+        expired = [task for task in tx.tasks.expired(now=now) if task.node in places]
+        waiting = self._waiting(tx, places, expired, now=now)
+        tx.tasks.extend(sorted(waiting), until=now + self._lease, worker="")
+        for task in expired:
+            if task.pk in waiting:
                 continue
-            scope, node = places[task.node]
-            if not task.worker and self._waits(address_of(scope.view, node)):
-                tx.tasks.extend([task.pk], until=self._clock.now() + self._lease, worker="")
-            elif task.lost == 0:
+            if task.lost == 0:
                 self._again(tx, task, task.keys)
             elif len(task.keys) > 1:
                 self._again(tx, task, task.keys[: len(task.keys) // 2], task.keys[len(task.keys) // 2 :])
@@ -96,13 +96,32 @@ class Upkeep:
             tx.tasks.bring_forward(until=now + max(waits, default=timedelta()).total_seconds())
         self._last = now
 
-    def _waits(self, topic: str) -> bool:
-        """Whether there are messages of a topic that nobody holds, as far as can be told."""
-        try:
-            return self._bus.count(topic) > 0
-        except BusUnavailable:
-            # Nobody takes from a bus that cannot be reached, and nothing could be sent again.
-            return True
+    def _waiting(
+        self, tx: Transaction, places: Mapping[int, tuple[Scope, Node]], expired: Sequence[StoredTask], *, now: float
+    ) -> set[int]:
+        """
+        Those of *expired* that may wait on the bus still, as far as can be told.
+
+        Of each topic these are no more than it has messages, and those that were planned last: however much waits
+        there, what is older was lost on its way.
+        """
+        unheld: dict[str, list[int]] = {}
+        for task in expired:
+            if not task.worker:
+                scope, node = places[task.node]
+                unheld.setdefault(address_of(scope.view, node), []).append(task.pk)
+        found: set[int] = set()
+        for topic, mine in unheld.items():
+            try:
+                messages = self._bus.count(topic)
+            except BusUnavailable:
+                # Nobody takes from a bus that cannot be reached, and nothing could be sent again.
+                found.update(mine)
+                continue
+            nodes = [pk for pk, (scope, node) in places.items() if address_of(scope.view, node) == topic]
+            left = messages - tx.tasks.unheld(nodes, now=now)
+            found.update(sorted(mine, reverse=True)[: max(0, left)])
+        return found
 
     def _again(self, tx: Transaction, task: StoredTask, *parts: Sequence[int]) -> None:
         """Replace a lost task by new ones that hold its records."""

@@ -1,6 +1,6 @@
 """The ledger: one byte for what became of each record of a job or a standing pipeline; counts exact in every read."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy import func, insert, literal, select, update
@@ -74,10 +74,9 @@ class Ledger(Noun):
         for part, records, packed in self._parts(owner, keys[0], keys[-1]):
             held = unpack(records)
             now = bytearray(packed)
-            for key in keys[bisect_left(keys, held[0]) :]:
-                if key > held[-1]:
-                    break
-                place = bisect_left(held, key)
+            dense = held[-1] - held[0] + 1 == len(held)
+            for key in keys[bisect_left(keys, held[0]) : bisect_right(keys, held[-1])]:
+                place = key - held[0] if dense else bisect_left(held, key)
                 if held[place] == key and not (only_open and now[place]):
                     now[place] = fates[key]
             if now != packed:

@@ -118,11 +118,11 @@ class Results(Noun):
         with_value: frozenset[int] = frozenset(),
     ) -> dict[int, dict[int, Held]]:
         """
-        What the store holds of records, by record and node, in the given version of each node.
+        What the store holds of records, by node and record, in the given version of each node.
 
         Values are loaded only for the nodes *with_value*.
         """
-        found: dict[int, dict[int, Held]] = {}
+        found: dict[int, dict[int, Held]] = {node: {} for node in versions}
         if not versions:
             return found
         # A version belongs to one implementation of one stage, so it implies the node but for variants.
@@ -138,12 +138,12 @@ class Results(Noun):
         for clause in self.spans(results.c.record, keys):
             for record, node, version, status, asked, value_digest in self.rows(select(*columns).where(clause, wanted)):
                 if versions[node] == version:
-                    found.setdefault(record, {})[node] = Held(_STATUS[status], asked, value_digest)
+                    found[node][record] = Held(_STATUS[status], asked, value_digest)
         for node in with_value & set(versions):
             for record, value in self.values(keys, node=node, version=versions[node]).items():
-                old = found.get(record, {}).get(node)
+                old = found[node].get(record)
                 if old is not None:
-                    found[record][node] = Held(old.status, old.asked, old.value_digest, value)
+                    found[node][record] = Held(old.status, old.asked, old.value_digest, value)
         return found
 
     def values(self, keys: "Sequence[int] | array[int]", *, node: int, version: int) -> dict[int, bytes]:

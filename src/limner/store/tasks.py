@@ -240,6 +240,14 @@ class Tasks(Noun):
         query = self._open().where(tasks.c.state == TaskState.SENT, tasks.c.lease_until < now).limit(limit)
         return [StoredTask(*row) for row in self.connection.execute(query)]
 
+    def unheld(self, nodes: Sequence[int], *, now: float) -> int:
+        """How many sent tasks of *nodes* nobody has said yet that he holds, and have a lease that lasts."""
+        nobody = or_(tasks.c.worker.is_(None), tasks.c.worker == "")
+        query = select(func.count()).where(
+            tasks.c.node.in_(nodes), tasks.c.state == TaskState.SENT, tasks.c.lease_until >= now, nobody
+        )
+        return int(self.connection.execute(query).scalar_one())
+
     def tally(self, given: Sequence[Tally]) -> None:
         """Write what commits did to tasks; counts are added to those that stand."""
         rows = [
