@@ -74,11 +74,13 @@ class RayCluster:
         if not self._awaited:
             return []
         ready, _ = ray.wait(list(self._awaited), num_returns=len(self._awaited), timeout=within.total_seconds())
-        return [self._heard(self._awaited.pop(one), one) for one in ready]
+        heard = [self._heard(name, one) for one in ready if (name := self._awaited.pop(one, None)) is not None]
+        return [news for news in heard if news is not None]
 
     def drain(self, name: str) -> None:
         """Have a worker that has begun end in good order; news will tell."""
-        self._actors[name].drain.remote()
+        # Waited for, so that it is heard where it went wrong.
+        self._awaited[self._actors[name].drain.remote()] = name
 
     def kill(self, name: str) -> None:
         """End an actor, and its worker with it, at once; there will be no more news of it."""
@@ -89,13 +91,16 @@ class RayCluster:
         """Leave the cluster; what is left of these actors ends."""
         ray.shutdown()
 
-    def _heard(self, name: str, ref: "ray.ObjectRef") -> News:
+    def _heard(self, name: str, ref: "ray.ObjectRef") -> News | None:
         try:
             found = ray.get(ref)
         except RayError as error:
             # It may only be out of reach: two of its name would be one too many.
             self.kill(name)
             return News(name=name, lost=_short(error))
+        if found is None:
+            # It was told to drain.
+            return None
         if isinstance(found, Ended):
             self.kill(name)
             return News(name=name, ended=found)

@@ -1,8 +1,6 @@
 """``limner worker --ray``: what its options ask for, and the workers that a Ray cluster is given."""
 
 import os
-import signal
-import threading
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -11,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from limner.cli.output import warn
+from limner.cli.signals import heed_signals
 from limner.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
@@ -84,12 +83,6 @@ def work_on_ray(
     made = Fleet(told, _scale(asked, worker), connect=connect, say=warn)
     heed_signals(made.stopping)
     made.run()
-
-
-def heed_signals(stopping: threading.Event) -> None:
-    """SIGTERM and Ctrl-C set *stopping*."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
 
 
 def _scale(asked: OnRay, worker: "FarSettings") -> "Scale":

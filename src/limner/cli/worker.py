@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limner.cli.on_ray import OnRay, heed_signals, work_on_ray
+from limner.cli.on_ray import OnRay, work_on_ray
 from limner.cli.options import AsJson
 from limner.cli.output import document, moment, say, span, table, warn
 from limner.cli.session import opened, session_of
+from limner.cli.signals import heed_signals
 from limner.errors import UsageError
 
 if TYPE_CHECKING:
