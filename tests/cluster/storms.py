@@ -90,7 +90,7 @@ def storm(
     with (
         Places(folder / "places", bus=bus, artifacts=artifacts, small_disk="fill_artifacts" in order) as places,
         Cluster(
-            folder, places, pace=pace, link="cut_link" in order, clocks="set_clocks" in order, lease=max(3.0, pause / 3)
+            folder, places, pace=pace, link="cut_link" in order, clocks="set_clocks" in order, lease=max(2.0, pause / 2)
         ) as made,
     ):
         job = made.submit(records)
