@@ -1,5 +1,8 @@
 """The bus over Kafka keeps the contract of every bus, shares its work, and survives its broker."""
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import timedelta
@@ -13,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 from limner.bus.base import Bus, Delivery
 from limner.bus.connect import bus_of_project, connect_bus
 from limner.bus.kafka_place import place_of
+from limner.domain.tasks import ANSWERS
 from limner.errors import BusUnavailable, ConfigurationError
 from limner.testing.bus_contract import BusContract, bodies, take_all
 from tests.waiting import until
@@ -88,6 +92,40 @@ class TestKafka(BusContract):
             busy.publish(TASKS, [b"%d" % number for number in range(1, 25)])
 
             assert len(take_all(other, [TASKS], count=24, limit=5)) == 24
+
+    @pytest.mark.timed
+    def test_a_server_takes_the_place_of_a_killed_one_at_once(self, bus: Bus, url: str) -> None:
+        """Answers are read on long before the session of the one that was killed is over."""
+        program = (
+            "import sys\nfrom datetime import timedelta\nfrom limner.bus.connect import connect_bus\n"
+            "bus = connect_bus(sys.argv[1])\nwhile True:\n"
+            "    found = bus.take(['answers'], limit=1, wait=timedelta(seconds=1))\n"
+            "    print(*[one.body.decode() for one in found], flush=True) if found else None\n"
+        )
+        bus.publish(ANSWERS, [b"first"])
+        with subprocess.Popen([sys.executable, "-c", program, url], stdout=subprocess.PIPE, text=True) as killed:
+            assert killed.stdout is not None
+            assert killed.stdout.readline() == "first\n"
+            killed.kill()
+        bus.publish(ANSWERS, [b"second"])
+
+        began = time.monotonic()
+
+        assert bodies(take_all(bus, [ANSWERS], count=1)) == [b"second"]
+        assert time.monotonic() - began < 3.0
+
+    @pytest.mark.timed
+    def test_what_lies_here_holds_up_nothing_that_comes(self, url: str) -> None:
+        """Messages that come one by one while others lie in this process are fetched without a rest."""
+        with closing(connect_bus(f"{url}&partitions=1")) as bus:
+            bus.publish(TASKS, [b"1", b"2"])
+            take_all(bus, [TASKS], count=1)
+            began = time.monotonic()
+            for _ in range(8):
+                bus.publish(TASKS, [b"more"])
+                take_all(bus, [TASKS], count=1)
+
+            assert time.monotonic() - began < 3.0
 
 
 def _empty(taken: dict[Bus, list[bytes]], topic: str) -> bool:

@@ -23,6 +23,8 @@ _CONFIRM = 30.0
 _LAST = 5.0
 #: Seconds that a question without a wait is given where this process reads the topic already.
 _AT_ONCE = 0.2
+#: Milliseconds that a partition rests of which something lies here; by itself a second, in which nothing came of it.
+_REST = 50
 #: Milliseconds until a silent member's partitions go to others: as few as a cluster allows unless it is told otherwise.
 _SESSION = 6_000
 #: Topics that only the server which leads reads. Their reader has one name, so that a new one takes the place of one
@@ -236,6 +238,7 @@ class KafkaBus(Bus):
                 "partition.assignment.strategy": "cooperative-sticky",
                 "fetch.message.max.bytes": MAX_MESSAGE,
                 "queued.min.messages": 1,
+                "fetch.queue.backoff.ms": _REST,
                 "queued.max.messages.kbytes": 65_536,
             },
             error_cb=note,

@@ -135,7 +135,9 @@ class Reader:
     def _wait_for_demand(self, within: float | None) -> bool:
         """Whether somebody waits for messages, now or *within* some seconds of the last who did."""
         with self._changed:
-            while not self._closed and self._room() <= 0:
+            # A member that is on its way in goes on: who asks again and again for moments would else wait for many.
+            entering = within is not None and not self.joined
+            while not self._closed and self._room() <= 0 and not entering:
                 left = None if within is None else self._idle_since + within - time.monotonic()
                 if left is not None and left <= 0:
                     return False
