@@ -35,15 +35,15 @@ def project(files: Mapping[str, str]) -> Iterator[Path]:
         yield folder
 
 
-def rows_of(count: int) -> Iterator[dict[str, object]]:
-    """*count* small records."""
-    return ({"id": f"r{n}", "n": n} for n in range(count))
+def rows_of(count: int, *, prefix: str = "") -> Iterator[dict[str, object]]:
+    """*count* small records; their ids begin with *prefix*."""
+    return ({"id": f"{prefix}r{n}", "n": n} for n in range(count))
 
 
-def write_lines(file: Path, count: int) -> Path:
-    """A file of *count* small records as JSON lines."""
+def write_lines(file: Path, count: int, *, prefix: str = "") -> Path:
+    """A file of *count* small records as JSON lines, whose ids begin with *prefix*."""
     with file.open("w") as out:
-        out.writelines(json.dumps(row) + "\n" for row in rows_of(count))
+        out.writelines(json.dumps(row) + "\n" for row in rows_of(count, prefix=prefix))
     return file
 
 

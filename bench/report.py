@@ -27,12 +27,17 @@ work over outbound HTTP alone; both count from the store. In G the lease is 3 s,
 from the kill on. The server's own works are those of `docs/benchmarks.md`; `handed_twice` counts records that two
 workers were given. In E `redone` counts records that were begun more than once.
 
-What needs a cluster is measured there and not here: C with several replicas, D and E on PostgreSQL and RabbitMQ, and G
-on machines of their own.
+Works on a broker start a PostgreSQL that syncs every commit and a RabbitMQ or Kafka of their own, new for each run.
+There dramatiq and Celery publish with confirms, acknowledge after the work, take one record a message and store each
+result with one statement; Celery is given fewer records, since the cost of one more is what is compared. `cpu_s` is the
+processor time of all that sends and works, `servers_cpu_s` that of PostgreSQL and the broker: on a busy machine they
+say more than the rates. In E `worker_pause_s` is the longest time without a new result between the kill of the worker
+and that of the server, `restart_s` what the server took to start, and `last_pause_s` the longest such time after that.
 
-Not measured here: MLServer, BentoML and Ray Serve (C), dramatiq, Celery and FastStream, which need a running broker,
-Ray, Prefect, DBOS, Spark, Beam and Pixeltable. Those that need services belong to a cluster's measurement and not to
-one that anybody can repeat with `make bench`.
+What needs a cluster is measured there and not here: C with several replicas, D on PostgreSQL, and G on machines of
+their own.
+
+Not measured here: MLServer, BentoML and Ray Serve (C), FastStream, Ray, Prefect, DBOS, Spark, Beam and Pixeltable.
 """
 #: Figures that stand in the table beside the one that is compared.
 _ASIDE = (
@@ -40,9 +45,9 @@ _ASIDE = (
     *("fill_s", "noop_s", "noop_with_source_s", "change_s", "change_inferred", "noop_inferred"),
     *("packages", "first_result_s", "help_s"),
     *("rate", "p50_ms", "p99_ms", "alone_p50_ms", "bulk_ids_per_s"),
-    *("lost", "doubled", "redone", "restart_s", "count_reads", "wrong_counts"),
+    *("lost", "doubled", "redone", "worker_pause_s", "restart_s", "last_pause_s", "count_reads", "wrong_counts"),
     *("ideal_s", "seconds", "handed_twice", "not_committed", "server_cpu_share", "idle_cpu", "server_mb"),
-    *("slowest_status_ms", "accepted_s"),
+    *("slowest_status_ms", "accepted_s", "cpu_s", "servers_cpu_s"),
 )
 
 

@@ -88,6 +88,27 @@ def works(*, scale: float) -> list[Work]:
             ),
         ),
         Work(
+            name="A, RabbitMQ and PostgreSQL",
+            about="durable pipeline over a broker, two workers each, results in PostgreSQL with fsync; records/s",
+            contenders=tuple(
+                Contender(
+                    name=name,
+                    script="broker_pipeline.py",
+                    options=("--who", name, "--records", sized(size)),
+                    peer=None if name == "limner" else name,
+                )
+                # Fewer of those that take a second for some hundreds: what is compared is the cost of one more.
+                for name, size in (("limner", 20_000), ("dramatiq", 20_000), ("celery", 5_000))
+            ),
+            repeats=2,
+        ),
+        Work(
+            name="A, Kafka and PostgreSQL",
+            about="the same over Kafka; records/s",
+            contenders=limner_alone("broker_pipeline.py", "--bus", "kafka", "--records", sized(20_000)),
+            repeats=2,
+        ),
+        Work(
             name="B, tiny model",
             about="batch inference: 16 floats a record from Parquet, every result stored, start included; records/s",
             contenders=batch(200_000, "0"),
@@ -115,6 +136,16 @@ def works(*, scale: float) -> list[Work]:
             contenders=limner_alone("kills.py", "--records", sized(1_000)),
             figure="first_result_s",
             more_is_better=False,
+        ),
+        *(
+            Work(
+                name=f"E, {name} and PostgreSQL",
+                about="the same with the workers on that bus; seconds from the restart to a new result (mark 1)",
+                contenders=limner_alone("kills.py", "--bus", bus, "--store", "postgresql", "--records", sized(1_000)),
+                figure="first_result_s",
+                more_is_better=False,
+            )
+            for name, bus in (("HTTP", "http"), ("RabbitMQ", "rabbitmq"), ("Kafka", "kafka"))
         ),
         Work(
             name="F",

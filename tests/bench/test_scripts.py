@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,37 @@ def test_kills_lose_and_double_nothing(bench: Bench) -> None:
     assert figures["count_reads"] > 0
     # Two were killed with at most one task of eight in hand each, and one was ready to be sent.
     assert figures["redone"] <= 32
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("bus", ["rabbitmq", "kafka"])
+def test_kills_on_a_broker_lose_and_double_nothing(
+    bench: Bench, require_service: Callable[[str], str], bus: str
+) -> None:
+    """Work E on a broker and PostgreSQL, both the script's own, ends as over HTTP."""
+    for service in (bus, "postgresql"):
+        require_service(service)
+    figures = bench.figures("kills.py", "--bus", bus, "--records", "200")
+    assert (figures["bus"], figures["store"]) == (bus, "postgresql")
+    assert (figures["results"], figures["lost"], figures["doubled"], figures["wrong_counts"]) == (200, 0, 0, 0)
+    assert figures["count_reads"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("bus", ["rabbitmq", "kafka"])
+def test_a_pipeline_on_a_broker_stores_two_results_a_record(
+    bench: Bench, require_service: Callable[[str], str], bus: str
+) -> None:
+    """Work A on a broker ends with a stored result of each stage for each record, and knows what it cost."""
+    for service in (bus, "postgresql"):
+        require_service(service)
+    figures = bench.figures("broker_pipeline.py", "--bus", bus, "--records", "300")
+    assert (figures["bus"], figures["size"], figures["results"]) == (bus, 300, 600)
+    assert figures["rate"] > 0
+    assert figures["cpu_s"] > 0
+    assert figures["servers_cpu_s"] > 0
 
 
 @pytest.mark.slow

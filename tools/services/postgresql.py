@@ -36,18 +36,21 @@ class PostgreSQLServer:
     """
     A cluster in a folder: what was committed is there again when it is started again.
 
-    It writes without syncs, which matters to a loss of power alone: what a killed server wrote, the system keeps.
+    Unless told otherwise it writes without syncs, which matters to a loss of power alone: what a killed server wrote,
+    the system keeps.
 
     Raises:
         Unavailable: its programs are not here, or it cannot be made; the text says why.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, syncs: bool = False) -> None:
+        """*syncs*: a commit returns once it is on the disk, as of a server that is in earnest."""
         found = _programs()
         if found is None:
             raise Unavailable("PostgreSQL is missing; install the packages postgresql and postgresql-contrib.")
         self.port = free_port()
         self._programs, self._folder, self._data = found, folder, folder / "data"
+        self._options = "" if syncs else " -c fsync=off"
         if os.geteuid() == 0:
             shutil.chown(folder, _UNPRIVILEGED)
         _run(found / "initdb", "-D", self._data, "-A", "trust", "-U", "limner", "--locale=C.UTF-8", "-E", "UTF8")
@@ -59,8 +62,8 @@ class PostgreSQLServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder} -c fsync=off"
-        self._control("-w", "-t", str(PATIENCE), "-l", self._folder / "log", "-o", options, "start")
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder}"
+        self._control("-w", "-t", str(PATIENCE), "-l", self._folder / "log", "-o", options + self._options, "start")
 
     def kill(self) -> None:
         """End it at once, connections and transactions with it."""
