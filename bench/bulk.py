@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from hashlib import blake2b
 
-from sqlalchemy import ColumnElement, Table, func, insert, select
+from sqlalchemy import ColumnElement, Table, and_, func, insert, select
 
 from limner.domain.jobs import Fate
 from limner.domain.records import RecordIn
@@ -41,7 +41,7 @@ def copy_block(tx: Transaction, block: int, *, owner: str, now: float) -> None:
     """
     Write block number *block*: block 0 once more, with its results, tasks, fates and rows of the journal.
 
-    Block 0 is what the engine wrote first, so its keys begin at 1.
+    Block 0 is what the engine wrote first, so its keys begin at 1, and so do those of its results, two for each.
     """
     ended = tx.connection.execute(select(func.min(tasks.c.pk), func.count()).where(tasks.c.last <= BLOCK)).one()
     first, first_task = tx.records.allocate("records", BLOCK), tx.tasks.allocate("tasks", ended[1])
@@ -52,7 +52,8 @@ def copy_block(tx: Transaction, block: int, *, owner: str, now: float) -> None:
     moved = {"pk": tasks.c.pk + on_task, "first": tasks.c.first + on, "last": tasks.c.last + on}
     _copy(tx, tasks, moved, where=tasks.c.last <= BLOCK)
     made = {"record": results.c.record + on, "task": results.c.task + on_task}
-    _copy(tx, results, made, where=results.c.record <= BLOCK, leave="pk")
+    # By their own keys: SQLite would look through all results for those of some records, to have them in order.
+    _copy(tx, results, made, where=and_(results.c.pk <= 2 * BLOCK, results.c.record <= BLOCK), leave="pk")
     keys = range(first, first + BLOCK)
     collection = tx.records.collection(COLLECTION)
     tx.ledger.enter(owner, dict.fromkeys(keys, Fate.DONE))

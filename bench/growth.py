@@ -3,6 +3,7 @@
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -150,6 +151,8 @@ def tell(file: Path, database: str, *, folder: Path, figures: dict[str, Any]) ->
     kept = [one for one in before["runs"].get(database, []) if one["size"] != figures["size"]]
     about = {**machine(folder), "fsync_ms": round(fsync_ms(folder), 3)}
     about.pop("peers")
+    if subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "src"], cwd=HERE.parent, capture_output=True).returncode:
+        about["commit"] = f"{about['commit']} with changes that are no commit yet"
     runs = {**before["runs"], database: sorted([*kept, {**figures, "machine": about}], key=lambda one: one["size"])}
     file.write_text(json.dumps({"runs": runs}, indent=1) + "\n")
 
