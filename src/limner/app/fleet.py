@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -13,11 +14,13 @@ from msgspec.structs import replace
 from limner.app.backlog import Backlog
 from limner.app.far_offer import wanted_of
 from limner.app.ray_actor import Ended, Told
-from limner.app.ray_cluster import News, RayCluster
 from limner.app.scaling import Bounds, Recent, asked_for, pause_after, surplus
 from limner.bus.connect import connect_server
 from limner.errors import ServerRefused, ServerUnavailable, UsageError
 from limner.server_client import worker_name
+
+if TYPE_CHECKING:
+    from limner.app.ray_cluster import News, RayCluster
 
 _log = structlog.get_logger(__name__)
 
@@ -58,7 +61,7 @@ class Fleet:
     """Workers on a cluster; each is *told* the same but for its name."""
 
     def __init__(
-        self, told: Told, scale: Scale, *, connect: Callable[[], RayCluster], say: Callable[[str], None]
+        self, told: Told, scale: Scale, *, connect: "Callable[[], RayCluster]", say: Callable[[str], None]
     ) -> None:
         """*connect* is called once the server takes the token; *say* is told what a person should know."""
         self._told = told
@@ -137,7 +140,7 @@ class Fleet:
 
     # While it works
 
-    def _until_over(self, cluster: RayCluster, *, ends: float | None) -> str:
+    def _until_over(self, cluster: "RayCluster", *, ends: float | None) -> str:
         """Keep as many as are wanted until there is a reason to stop; which one it is."""
         idle = self._told.worker.idle_exit
         while not self.stopping.wait(_LOOK.total_seconds()):
@@ -172,7 +175,7 @@ class Fleet:
             _log.info("workers_wanted", workers=self._recent.wanted, backlog=records)
             self._say(f"{records} records are open: {self._recent.wanted} workers in place of {before}.")
 
-    def _adjust(self, cluster: RayCluster, *, now: float) -> None:
+    def _adjust(self, cluster: "RayCluster", *, now: float) -> None:
         """Start what is missing, and let go what is too much."""
         self._end_the_late(cluster, now=now)
         staying = [name for name, member in self._members.items() if member.until is None]
@@ -183,7 +186,7 @@ class Fleet:
         for at in surplus([self._members[name].since is not None for name in staying], wanted=wanted):
             self._let_go(cluster, staying[at], now=now)
 
-    def _start(self, cluster: RayCluster) -> None:
+    def _start(self, cluster: "RayCluster") -> None:
         self._made += 1
         name = f"{self._name}-{self._made}"
         self._members[name] = _Member()
@@ -191,7 +194,7 @@ class Fleet:
         worker = replace(self._told.worker, name=name, walltime=None, idle_exit=None)
         cluster.start(name, msgspec.json.encode(replace(self._told, worker=worker)))
 
-    def _let_go(self, cluster: RayCluster, name: str, *, now: float) -> None:
+    def _let_go(self, cluster: "RayCluster", name: str, *, now: float) -> None:
         """Drain a worker; one that has not begun has nothing to finish."""
         if self._members[name].since is None:
             del self._members[name]
@@ -200,13 +203,13 @@ class Fleet:
         self._members[name].until = now + self._leave.total_seconds()
         cluster.drain(name)
 
-    def _end_the_late(self, cluster: RayCluster, *, now: float) -> None:
+    def _end_the_late(self, cluster: "RayCluster", *, now: float) -> None:
         for name in [name for name, member in self._members.items() if member.until and now >= member.until]:
             _log.warning("worker_did_not_drain", worker=name)
             del self._members[name]
             cluster.kill(name)
 
-    def _drain_all(self, cluster: RayCluster) -> None:
+    def _drain_all(self, cluster: "RayCluster") -> None:
         for name in [name for name, member in self._members.items() if member.until is None]:
             self._let_go(cluster, name, now=time.monotonic())
         while self._members:
@@ -215,7 +218,7 @@ class Fleet:
 
     # What becomes of them
 
-    def _hear(self, news: list[News], *, now: float) -> None:
+    def _hear(self, news: "list[News]", *, now: float) -> None:
         for one in news:
             if one.host is not None:
                 self._members[one.name].since = now
@@ -230,7 +233,7 @@ class Fleet:
             else:
                 self._lost(one, member, now=now)
 
-    def _lost(self, news: News, member: _Member, *, now: float) -> None:
+    def _lost(self, news: "News", member: _Member, *, now: float) -> None:
         """Another one comes in its place, later and later where they are lost from the start."""
         settled = member.since is not None and now - member.since >= _SETTLED
         self._losses = 1 if settled else self._losses + 1

@@ -60,10 +60,12 @@ def work_on_ray(
     """
     try:
         from limner.app.fleet import Fleet
-        from limner.app.ray_actor import Told
+
+        scale = _scale(asked, worker)
         from limner.app.ray_cluster import RayCluster
     except ModuleNotFoundError as error:
         raise MissingExtra(extra="ray", needs="limner worker --ray") from error
+    from limner.app.ray_actor import Told
     from limner.cli.logs import configure
 
     project.home.mkdir(parents=True, exist_ok=True)
@@ -80,7 +82,7 @@ def work_on_ray(
         heed_signals(made.stopping)
         return cluster
 
-    made = Fleet(told, _scale(asked, worker), connect=connect, say=warn)
+    made = Fleet(told, scale, connect=connect, say=warn)
     heed_signals(made.stopping)
     made.run()
 
