@@ -9,12 +9,13 @@ import msgspec
 import pytest
 
 from limner.app.work_mail import Mail
+from limner.bus.letters import WORKERS, Letter, encode, reply_of
 from limner.bus.mail_client import MailClient
 from limner.errors import ServerRefused, ServerUnavailable
-from tests.app.hosts import at_work
+from tests.app.hosts import ask, at_work, taken, things
 from tests.cluster.hardware import Impossible, SmallDisk
 from tests.conftest import IN_CI
-from tests.waiting import until
+from tests.waiting import LONG, until
 from tools.services import ObjectStore
 
 BYTES = b"a file that was inferred"
@@ -84,3 +85,45 @@ def test_a_file_that_has_no_room_is_handed_in_again(tmp_path: Path) -> None:
     finally:
         stopping.set()
         disk.close()
+
+
+def test_all_who_say_what_they_hold_are_answered_together(tmp_path: Path) -> None:
+    """Each hears of his own tasks: the lease of one moved, one that nobody waits for, one that cannot be understood."""
+    stopping = threading.Event()
+    with at_work(tmp_path / "project", task_size=1) as projects:
+        # given two tasks on the bus, one of a job that was cancelled since
+        host = projects.host("default")
+        kept, gone = host.submit(ask(things(1))), host.submit(ask(things(1, first=1)))
+        mine, theirs = taken(host), taken(host)
+        host.cancel(gone.id)
+        told = {"w1": [mine[0].id], "w2": [theirs[0].id, 10**9]}
+        said = [
+            Letter(
+                id=worker,
+                worker=worker,
+                reply="replies/all",
+                path="tasks:extend",
+                body=msgspec.json.encode({"worker_id": worker, "tasks": tasks}),
+            )
+            for worker, tasks in told.items()
+        ]
+        said.append(Letter(id="odd", worker="odd", reply="replies/all", path="tasks:extend", body=b"nonsense"))
+        host.app.bus.publish(WORKERS, [encode(letter) for letter in said])
+
+        # when they are read
+        threading.Thread(target=Mail(host, stopping=stopping).run, daemon=True).start()
+        heard = {}
+        while len(heard) < 3:
+            found = host.app.bus.take(["replies/all"], limit=9, wait=LONG)
+            assert found
+            heard |= {reply.id: reply for reply in (reply_of(one.body) for one in found)}
+        stopping.set()
+
+        # then each is answered for himself, and the first task is the first worker's
+        assert (heard["w1"].body, heard["w2"].body) == (
+            b'{"cancelled":[]}',
+            msgspec.json.encode({"cancelled": [theirs[0].id]}),
+        )
+        assert (heard["odd"].status, heard["w1"].status) == (422, 200)
+        with host.store.reading() as tx:
+            assert [(task.pk, task.worker) for task in tx.tasks.open_of(job=kept.id)] == [(mine[0].id, "w1")]

@@ -171,18 +171,25 @@ class WorkDesk:
             for lease in leases
         ]
 
-    def hold(self, worker: str, tasks: Sequence[int]) -> list[int]:
+    def hold(self, said: Sequence[tuple[str, Sequence[int]]]) -> list[list[int]]:
         """
-        Move the leases of tasks that *worker* says it took from the bus itself; those that nobody waits for.
+        Move the leases of tasks that workers say they took from the bus themselves; of each, those nobody waits for.
 
-        What somebody else was the last to hold stays his.
+        All that is *said*, by a worker each, is committed together. What somebody else was the last to hold stays his.
         """
         with self._store.reading() as tx:
-            found = tx.workers.holding(tasks)
-        mine = [task for task, standing in found.items() if standing.held_by(worker) or standing.free]
-        self._lend(worker, mine)
-        self._heard.seen(worker)
-        return [task for task, standing in found.items() if standing.cancelled]
+            found = tx.workers.holding([task for _, tasks in said for task in tasks])
+        beats = [
+            Heartbeat(
+                worker=worker,
+                tasks=[task for task in tasks if task in found and (found[task].held_by(worker) or found[task].free)],
+            )
+            for worker, tasks in said
+        ]
+        self._host.commit([beat for beat in beats if beat.tasks])
+        for worker, _ in said:
+            self._heard.seen(worker)
+        return [[task for task in tasks if task in found and found[task].cancelled] for _, tasks in said]
 
     def hear(self, worker: str, messages: Sequence[tuple[str, bytes]]) -> list[TaskReceipt]:
         """Commit messages of Limner's own workers, each with the lease token of its task; answers after the commit."""

@@ -37,6 +37,10 @@ _AGAIN = 1.0
 #: Letters about artifacts wait in so many lanes, beside all others, since an object store may take minutes; in each of
 #: them no more than so many.
 _LANES, _WAITING = 4, 32
+#: What workers write most often.
+_EXTEND = "tasks:extend"
+#: What is answered to whoever wrote the letter.
+_PROBLEMS = (msgspec.DecodeError, LimnerError, OSError)
 #: Whoever may write to the broker may work, and may bring nothing that no pipeline declares.
 _SCOPES = frozenset({"work"})
 
@@ -77,7 +81,6 @@ class Mail:
             "workers:hello": self._hello,
             "workers:heartbeat": self._heartbeat,
             "tasks:admit": self._admit,
-            "tasks:extend": self._extend,
             "artifacts:has": self._has,
             "artifacts:get": self._get,
             "artifacts:put": self._put,
@@ -106,18 +109,23 @@ class Mail:
 
     def _turn(self) -> None:
         bus = self._host.app.bus
-        found = bus.take([WORKERS], limit=_GROUP, wait=_LOOK)
-        for delivery in found:
-            self._answer(delivery)
+        found = [(self._opened(delivery), delivery) for delivery in bus.take([WORKERS], limit=_GROUP, wait=_LOOK)]
+        self._extend([letter for letter, _ in found if letter is not None and letter.path == _EXTEND])
+        for letter, delivery in found:
+            if letter is not None and letter.path != _EXTEND:
+                self._answer(letter)
             # One by one: whatever breaks the next one, this one was answered.
             bus.acknowledge([delivery])
 
-    def _answer(self, delivery: Delivery) -> None:
+    def _opened(self, delivery: Delivery) -> Letter | None:
+        """The letter; None where nobody can read it."""
         try:
-            letter = letters.letter_of(delivery.body)
+            return letters.letter_of(delivery.body)
         except msgspec.DecodeError as error:
             _log.error("letter_unreadable", project=self._host.name, reason=str(error))
-            return
+            return None
+
+    def _answer(self, letter: Letter) -> None:
         if not letter.path.startswith("artifacts:"):
             self._write(letter, self._reply(letter))
             return
@@ -152,13 +160,8 @@ class Mail:
             return Reply(id=letter.id, status=404, problem=f"There is no call {letter.path}.")
         try:
             return Reply(id=letter.id, body=call(letter))
-        except NotFound as error:
-            return Reply(id=letter.id, status=404, problem=str(error))
-        except (ArtifactsUnavailable, BusUnavailable, StoreUnavailable, OSError) as error:
-            # What this machine has no room for is handed in again, too.
-            return Reply(id=letter.id, status=503, problem=str(error))
-        except (msgspec.DecodeError, LimnerError) as error:
-            return Reply(id=letter.id, status=422, problem=str(error))
+        except _PROBLEMS as error:
+            return _problem(letter, error)
 
     def _wanted(self, _: Letter) -> bytes:
         return msgspec.json.encode({"implementations": wanted(self._host)})
@@ -190,9 +193,24 @@ class Mail:
         versions = {topic: sorted(found) for topic, found in admission.versions.items()}
         return msgspec.json.encode({"versions": versions, "told": admission.told})
 
-    def _extend(self, letter: Letter) -> bytes:
-        ask = msgspec.json.decode(letter.body, type=HoldAsk)
-        return msgspec.json.encode({"cancelled": self._desk.hold(ask.worker_id, ask.tasks)})
+    def _extend(self, given: Sequence[Letter]) -> None:
+        """Answer those who say what they hold: most letters are of this kind, so all are committed together."""
+        asks: list[tuple[Letter, HoldAsk]] = []
+        for letter in given:
+            try:
+                asks.append((letter, msgspec.json.decode(letter.body, type=HoldAsk)))
+            except msgspec.DecodeError as error:
+                self._write(letter, _problem(letter, error))
+        if not asks:
+            return
+        try:
+            cancelled = self._desk.hold([(ask.worker_id, ask.tasks) for _, ask in asks])
+        except _PROBLEMS as error:
+            for letter, _ in asks:
+                self._write(letter, _problem(letter, error))
+        else:
+            for (letter, _), gone in zip(asks, cancelled, strict=True):
+                self._write(letter, Reply(id=letter.id, body=msgspec.json.encode({"cancelled": gone})))
 
     # Artifacts, a part at a time
 
@@ -234,3 +252,14 @@ class Mail:
 
     def _part(self, sha256: str, worker: str) -> Path:
         return self._parts / f"{checked(sha256)}.{digest(worker.encode()).hex()[:12]}"
+
+
+def _problem(letter: Letter, error: Exception) -> Reply:
+    """The answer to a letter that met *error*."""
+    status = 422
+    if isinstance(error, NotFound):
+        status = 404
+    elif isinstance(error, ArtifactsUnavailable | BusUnavailable | StoreUnavailable | OSError):
+        # What this machine has no room for is handed in again, too.
+        status = 503
+    return Reply(id=letter.id, status=status, problem=str(error))
