@@ -7,16 +7,17 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import closing, contextmanager
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import structs
+from servers import servers
 
 from limner.domain.reads import where
 from limner.search.base import Document, Match, Near, Query, SearchIndex
+from limner.search.connect import connect_search
 from limner.search.mapping import FilterKind, Mapping
-from limner.search.sqlite import SqliteSearch
 
 MAPPING = Mapping(
     text={"title": 500.0, "description": 1.0},
@@ -106,28 +107,39 @@ def measure(
     return {name: round(figure, 3) for name, figure in figures.items()}
 
 
+@contextmanager
+def placed(kind: str) -> Iterator[str]:
+    """Where an index of a *kind* stands: a folder that is gone afterwards, or a PostgreSQL of its own."""
+    if kind == "postgresql":
+        with servers("") as at:
+            yield at.store
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield f"sqlite:{folder}"
+
+
 def main() -> None:
     """Measure at the size asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--documents", type=int, default=100_000)
+    parser.add_argument("--index", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--judged", type=int, default=50)
     asked = parser.parse_args()
     rng = np.random.default_rng(1)
     matrix = vectors(rng, count=asked.documents, length=asked.length)
-    with tempfile.TemporaryDirectory() as folder:
-        index = SqliteSearch(Path(folder) / "i")
+    with placed(asked.index) as url, closing(connect_search(url, name="bench")) as index:
         seconds = fill(index, matrix=matrix, rng=rng)
         kinds = ("text filter near", "filter near", "near", "text filter")
         result = {
             kind: measure(index, matrix=matrix, kind=kind, queries=asked.queries, judged=asked.judged) for kind in kinds
         }
-        index.close()
     print(
         json.dumps(
             {
                 "work": "I",
+                "index": asked.index,
                 "documents": asked.documents,
                 "length": asked.length,
                 "build_s": round(seconds, 1),

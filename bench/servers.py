@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -45,6 +46,8 @@ class Servers:
 @contextmanager
 def servers(bus: str, *, parameters: str = "") -> Iterator[Servers]:
     """PostgreSQL with fsync on, and the broker *bus* if any, new and empty; *parameters* are added to its address."""
+    # Whoever ends the script ends what it started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # Not below the current folder: PostgreSQL runs as a user who may not enter it.
     folder = Path(mkdtemp(prefix="limner-bench-"))
     folder.chmod(0o755)

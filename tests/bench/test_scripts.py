@@ -141,6 +141,19 @@ def test_the_server_is_loaded(bench: Bench, what: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("index", ["sqlite", "postgresql"])
+def test_searches_find_the_nearest(bench: Bench, require_service: Callable[[str], str], index: str) -> None:
+    """Work I asks all kinds of questions of an index of either database, and finds what is nearest."""
+    if index == "postgresql":
+        require_service("postgresql")
+    sizes = ("--documents", "400", "--length", "16", "--queries", "8", "--judged", "4")
+    figures = bench.figures("search.py", "--index", index, *sizes)
+    assert (figures["work"], figures["index"], figures["documents"]) == ("I", index, 400)
+    assert figures["kinds"]["text filter near"]["p95_ms"] > 0
+    assert figures["kinds"]["near"]["recall_at_10"] > 0.9
+
+
+@pytest.mark.slow
 def test_a_request_from_a_list_is_taken_in_bounded(bench: Bench) -> None:
     """A46, scaled down: all records of the list are taken in, progress never falls, and memory stays bounded."""
     figures = bench.figures("manifest.py", "--records", "20000")
