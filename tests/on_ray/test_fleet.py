@@ -17,15 +17,21 @@ from tests.waiting import until
 
 # Ray gives a node half a minute to start, whatever else is run; the first test fetches it, too.
 pytestmark = [pytest.mark.slow, pytest.mark.timed, pytest.mark.timeout(400)]
-_SETTINGS = "lease = 3.0\nin_flight = 64\n"
 #: Two workers for as long as there is much to do, asked for often, and gone soon.
 _QUICK = ("--records-per-actor", "50", "--max", "2", "--poll", "0.2", "--cooldown", "1")
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """A server whose own process infers nothing, and whose leases are short."""
-    with Server(tmp_path / "project", inferrers=INFERRERS, settings=_SETTINGS) as served:
+def lease() -> float:
+    """Seconds after which what a lost worker held is given to another one."""
+    return 3.0
+
+
+@pytest.fixture
+def server(tmp_path: Path, lease: float) -> Iterator[Server]:
+    """A server whose own process infers nothing."""
+    settings = f"lease = {float(lease)}\nin_flight = 64\n"
+    with Server(tmp_path / "project", inferrers=INFERRERS, settings=settings) as served:
         yield served
 
 
@@ -154,6 +160,7 @@ def test_a_killed_actor_leaves_nothing_behind_and_comes_again(
         until(lambda: not lives(first.worker) and not lives(other.worker))
 
 
+@pytest.mark.parametrize("lease", [300])
 def test_sigterm_drains(local_ray: LocalRay, server: Server, tmp_path: Path) -> None:
     """What is in hand is finished or given back before the command ends: nothing is repeated or waits for a lease."""
     # given
@@ -183,7 +190,7 @@ def test_workers_that_cannot_work_end_the_command(local_ray: LocalRay, server: S
     """Where none can do what the server wants, it is tried a few times and then said, with status 2."""
     # given
     folder = tmp_path / "w"
-    with fleet(local_ray, server, folder, "--min", "1") as workers:
+    with fleet(local_ray, server, folder, "--min", "2") as workers:
         (folder / "inferrers.py").write_text("import a_module_that_no_node_has\n")
 
         # then
