@@ -79,6 +79,7 @@ def _done(client: httpx.Client, job: str) -> int:
     return int(counts["done"])
 
 
+@pytest.mark.timed
 def test_another_server_goes_on_where_the_leader_is_killed(
     tmp_path: Path, require_service: Callable[[str], str]
 ) -> None:

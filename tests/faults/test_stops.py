@@ -15,7 +15,7 @@ from tests.waiting import until
 RECORDS = 400
 
 
-def at_work(folder: Path, *, records: int = RECORDS, pace: float = 0.004) -> tuple[Project, "subprocess.Popen[str]"]:
+def at_work(folder: Path, *, records: int = RECORDS, pace: float = 0.03) -> tuple[Project, "subprocess.Popen[str]"]:
     """A project and a run of it in the middle of its first stage."""
     project = tiny(folder, task_size=40)
     source = project.fill("in.jsonl", numbers(records))
@@ -62,7 +62,7 @@ def test_a_run_that_is_asked_to_stop_can_go_on(tmp_path: Path, sign: signal.Sign
 @pytest.mark.parametrize("holder_is_killed", [False, True])
 def test_two_runs_share_one_engine(tmp_path: Path, holder_is_killed: bool) -> None:
     """A second run leaves its work to the holder of the engine lock, and takes over when that one is killed."""
-    # given
+    # given a run that is still at work when the other one has taken its records in
     project, first = at_work(tmp_path / "project")
     more = project.fill("more.jsonl", ({"id": f"r{n}", "n": n} for n in range(RECORDS // 2, RECORDS * 3 // 2)))
 
@@ -111,7 +111,7 @@ def test_a_child_killed_from_outside_costs_no_record(tmp_path: Path) -> None:
 def test_kills_during_the_intake_lose_and_double_nothing(tmp_path: Path) -> None:
     """A big source is read again after each kill: every row is one record, one result, or set aside, once."""
     # given
-    rows = 12_000
+    rows = 30_000
     project = tiny(tmp_path / "project", batch=500, task_size=2000, stages=1)
     source = project.fill("in.jsonl", numbers(rows))
     with (project.folder / source).open("a") as file:
