@@ -39,7 +39,7 @@ def split(n: int) -> list:
 def name(at: int, n: int) -> dict:
     return {"name": f"{n} has {at}"}
 """
-#: Slowed down by a file, so that something can happen meanwhile; another file makes one number fail.
+#: Slowed down by a file, or held by another one, so that something can happen meanwhile; a third makes a number fail.
 DRAW = """
 import time
 from pathlib import Path
@@ -49,6 +49,8 @@ version = "1"
 
 def draw(n: int) -> dict:
     time.sleep(float(Path("pace").read_text()))
+    while Path("held").exists():
+        time.sleep(0.02)
     if n % 10 == 3 and Path("broken").exists():
         raise ValueError("three is broken")
     picture = {"picture": b"picture of %d" % n} if n % 4 == 0 else {}
@@ -110,10 +112,10 @@ class ProjectContract:
 
     def test_what_a_lost_worker_had_is_done_by_another(self, platform: Platform) -> None:
         """A task that was taken and of which nothing is heard any more is done once its lease has run out."""
-        platform.write("pace", "0.1")
+        platform.write("held", "")
         job = platform.submit("numbers", rows(200))
         platform.lose_a_task("numbers.draw/default")
-        platform.write("pace", "0")
+        platform.remove("held")
 
         assert platform.ended(job) == DONE
         complete(platform, 200)
