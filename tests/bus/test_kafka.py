@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import timedelta
 from itertools import count
@@ -114,6 +115,21 @@ class TestKafka(BusContract):
         assert bodies(take_all(bus, [ANSWERS], count=1)) == [b"second"]
         assert time.monotonic() - began < 3.0
 
+    def test_a_reader_whose_place_was_taken_has_it_again(self, bus: Bus, url: str) -> None:
+        """Whoever leads and waits is pushed out where another one takes its place, and reads on when that one goes."""
+        # given one who waits for answers, and another one who does so too, for a moment
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(bus.take, [ANSWERS], limit=1, wait=timedelta(seconds=60))
+            until(lambda: bus.count(ANSWERS) == 0 and _members(url))
+            with closing(connect_bus(url)) as other:
+                other.take([ANSWERS], limit=1, wait=timedelta(seconds=5))
+
+            # when there is an answer
+            bus.publish(ANSWERS, [b"answer"])
+
+            # then the first one has it
+            assert bodies(waiting.result()) == [b"answer"]
+
     @pytest.mark.timed
     def test_what_lies_here_holds_up_nothing_that_comes(self, url: str) -> None:
         """Messages that come one by one while others lie in this process are fetched without a rest."""
@@ -135,6 +151,14 @@ def _empty(taken: dict[Bus, list[bytes]], topic: str) -> bool:
         more = member.take([topic], limit=100, wait=timedelta(seconds=0.1))
         found += bodies(more)
     return not more and next(iter(taken)).count(topic) == 0
+
+
+def _members(url: str) -> int:
+    """How many read the answers."""
+    place = place_of(url)
+    admin = AdminClient({"bootstrap.servers": place.cluster.servers})
+    group = place.group(ANSWERS)
+    return len(admin.describe_consumer_groups([group])[group].result(20).members)
 
 
 def test_topics_have_names_that_kafka_allows() -> None:

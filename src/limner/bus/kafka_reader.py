@@ -57,6 +57,8 @@ class Reader:
         self._idle_since = time.monotonic()
         self._arrived: deque[Delivery] = deque()
         self._held: dict[str, Delivery] = {}
+        #: What ended the consumer for good.
+        self._ended: KafkaError | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"kafka-{topic}", daemon=True)
         self._thread.start()
@@ -121,6 +123,7 @@ class Reader:
         if not self._wait_for_demand(None):
             return
         name = self._name()
+        self._ended = None
         consumer = self._make(self._note)
         try:
             consumer.subscribe([name], on_assign=self._assigned)
@@ -150,6 +153,9 @@ class Reader:
     def _poll(self, consumer: Consumer) -> None:
         """Take what is there, as much as is waited for."""
         first = consumer.poll(_SLICE)
+        if self._ended is not None:
+            # Somebody took its place, for one: a new consumer takes it back.
+            raise KafkaException(self._ended)
         if first is None:
             return
         room = self._room()
@@ -188,9 +194,11 @@ class Reader:
         self.joined = True
 
     def _note(self, error: KafkaError) -> None:
-        """Remember what is wrong; librdkafka goes on trying by itself."""
+        """Remember what is wrong; librdkafka goes on trying by itself, unless it says that it does not."""
         if error.code() != KafkaError._PARTITION_EOF:
             self.trouble = error.str()
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            self._ended = error
 
     def _return_kept(self) -> None:
         """Have the cluster give to others what nobody here takes."""
