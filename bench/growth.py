@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="Records.")
     parser.add_argument("--databases", nargs="+", choices=("sqlite", "postgresql"), default=("sqlite", "postgresql"))
     parser.add_argument("--looked-at", type=int, default=200_000, help="Records that each pass looks at, at most.")
-    parser.add_argument("--repeats", type=int, default=5, help="Of all but the passes; medians are told.")
+    parser.add_argument("--repeats", type=int, default=3, help="Of all but the passes; medians are told.")
     parser.add_argument("--into", type=Path, default=HERE / "growth.json")
     parser.add_argument("--keep", type=Path, help="Folder of stores that stay and are gone on with.")
     parser.add_argument("--postgresql", metavar="URL", help="A server on this machine; by default one is started.")

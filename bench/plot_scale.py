@@ -22,7 +22,7 @@ matplotlib.rcParams.update(
 
 def growth(runs: Mapping[str, Sequence[Mapping[str, Any]]], file: Path) -> None:
     """Bytes and costs against the size of the store, both axes by powers of ten."""
-    figure = Figure(figsize=(9, 6.4), layout="constrained")
+    figure = Figure(figsize=(9, 8), layout="constrained")
     (size, further), (reading, planning) = figure.subplots(2, 2)
     _lines(size, runs, {"store": lambda one: sum(one["bytes"].values()) / 1e9})
     _titled(size, "The store", "GB")
@@ -52,7 +52,7 @@ def growth(runs: Mapping[str, Sequence[Mapping[str, Any]]], file: Path) -> None:
 
 def simulation(scenarios: Sequence[Mapping[str, Any]], file: Path) -> None:
     """Records that are done against time, and how busy each station was."""
-    figure = Figure(figsize=(9, 5.6), layout="constrained")
+    figure = Figure(figsize=(9, 6), layout="constrained")
     course, busy = figure.subplots(1, 2)
     colours = matplotlib.colormaps["tab10"]
     for at, one in enumerate(scenarios):
@@ -63,9 +63,9 @@ def simulation(scenarios: Sequence[Mapping[str, Any]], file: Path) -> None:
         xlim=(0.5, None),
         xlabel="hours",
         ylabel="million records done",
-        title="Solid: built; dashed: not built",
+        title="Solid: can be run today; dashed: not built",
     )
-    course.legend(fontsize=6.5, frameon=False, loc="upper left")
+    figure.legend(*course.get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=6.5, frameon=False)
     stations = ("conductor", "database", "disk", "broker", "workers")
     high = 0.8 / len(stations)
     for place, station in enumerate(stations):
@@ -74,7 +74,7 @@ def simulation(scenarios: Sequence[Mapping[str, Any]], file: Path) -> None:
     busy.set_yticks(range(len(scenarios)), [one["name"] for one in scenarios], fontsize=6.5)
     busy.invert_yaxis()
     busy.set(xlabel="% of the time busy", xlim=(0, 105), title="The longest bar is the wall")
-    figure.legend(*busy.get_legend_handles_labels(), loc="outside lower right", ncols=5, fontsize=6.5, frameon=False)
+    figure.legend(*busy.get_legend_handles_labels(), loc="outside upper right", ncols=5, fontsize=6.5, frameon=False)
     _saved(figure, file)
 
 
@@ -89,7 +89,7 @@ def _lines(axes: Axes, runs: Mapping[str, Sequence[Mapping[str, Any]]], figures:
             )
     axes.set(xscale="log", yscale="log", xlabel="records in the store")
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=6.5, frameon=False)
+    axes.legend(fontsize=6.5, frameon=False, loc="upper left", bbox_to_anchor=(0.0, -0.16))
 
 
 def _titled(axes: Axes, title: str, unit: str) -> None:
