@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from limner.app.work_mail import Mail
-from limner.bus.letters import WORKERS, Letter, encode, reply_of
+from limner.bus.letters import WORKERS, Letter, Reply, encode, reply_of
 from limner.bus.mail_client import MailClient
 from limner.errors import ServerRefused, ServerUnavailable
 from tests.app.hosts import ask, at_work, taken, things
@@ -112,7 +112,7 @@ def test_all_who_say_what_they_hold_are_answered_together(tmp_path: Path) -> Non
 
         # when they are read
         threading.Thread(target=Mail(host, stopping=stopping).run, daemon=True).start()
-        heard = {}
+        heard = dict[str, Reply]()
         while len(heard) < 3:
             found = host.app.bus.take(["replies/all"], limit=9, wait=LONG)
             assert found
