@@ -16,6 +16,7 @@ from limner.engine.groups import group_inputs, plan_marked
 from limner.engine.inputs import Inputs, inputs_of
 from limner.engine.planner import Planner
 from limner.engine.scopes import Scope
+from limner.engine.subjects import Loaded, load
 from limner.engine.views import View
 from limner.store.store import Transaction
 from limner.store.tasks import StoredTask, Tally
@@ -83,8 +84,10 @@ class Dispatcher:
             jobs = _by_urgency([job for at, job in backlog if at == pk], urgency)
             far = serving.get(address_of(scope.view, node))
             most = self._in_flight + (_FOR_EACH_WORKER * far.live if far else 0)
-            for task in self._choose(tx, pk, jobs, room=most - flying.get(pk, 0)):
-                envelope = self._envelope(tx, scope, node, task)
+            tasks = self._choose(tx, pk, jobs, room=most - flying.get(pk, 0))
+            loaded = _loaded(tx, scope.view, node, tasks)
+            for task in tasks:
+                envelope = self._envelope(tx, scope, node, task, loaded)
                 if envelope is not None:
                     sent.append((task.pk, self._clock.now() + self._lease))
                     envelopes.append(envelope)
@@ -115,7 +118,7 @@ class Dispatcher:
             self._turn[node] = turn
         return chosen
 
-    def _envelope(self, tx: Transaction, scope: Scope, node: Node, task: StoredTask) -> Envelope | None:
+    def _envelope(self, tx: Transaction, scope: Scope, node: Node, task: StoredTask, loaded: Loaded) -> Envelope | None:
         """The message of a task; None where nothing of it is left to do, and then it has ended."""
         view = scope.view
         if task.version != node.version:
@@ -125,7 +128,7 @@ class Dispatcher:
         inputs = (
             group_inputs(tx, scope, node, task.keys)
             if node.stage.kind is StageKind.GATHER
-            else inputs_of(tx, view, node, task.keys, fresh=fresh, memo=self._memo)
+            else inputs_of(tx, view, node, task.keys, fresh=fresh, memo=self._memo, loaded=loaded)
         )
         if inputs.dropped:
             tx.tasks.tally([Tally(pk=task.pk, open=inputs.keys, ended=not inputs.keys, back=True)])
@@ -165,6 +168,12 @@ class Dispatcher:
         if pk not in self._versions:
             self._versions[pk] = tx.nodes.versions([pk])[pk].version
         return self._versions[pk]
+
+
+def _loaded(tx: Transaction, view: View, node: Node, tasks: Sequence[StoredTask]) -> Loaded:
+    """The records of all these tasks at once; a gather loads its own members."""
+    served = [] if node.stage.kind is StageKind.GATHER else [task for task in tasks if task.version == node.version]
+    return load(tx, view, [key for task in served for key in task.keys], all_of_them=True)
 
 
 def _by_urgency(jobs: Sequence[str | None], urgency: Mapping[str, int]) -> list[list[str | None]]:

@@ -33,10 +33,21 @@ class Inputs(Struct, frozen=True, kw_only=True):
 
 
 def inputs_of(
-    tx: Transaction, view: View, node: Node, keys: Sequence[int], *, fresh: bool, memo: Memo | None = None
+    tx: Transaction,
+    view: View,
+    node: Node,
+    keys: Sequence[int],
+    *,
+    fresh: bool,
+    memo: Memo | None = None,
+    loaded: Loaded | None = None,
 ) -> Inputs:
-    """The inputs of one node for the records *keys*; *fresh* asks a file's source again instead of a copy."""
-    loaded = load(tx, view, keys, all_of_them=True)
+    """
+    The inputs of one node for the records *keys*, which may be among others that are *loaded*.
+
+    *fresh* asks a file's source again instead of a copy.
+    """
+    loaded = loaded or load(tx, view, keys, all_of_them=True)
     live = [key for key in keys if key in loaded.records]
     verdicts = _verdicts(node, live, loaded, memo or Memo())
     asked = {key: verdict.asked for key, verdict in zip(live, verdicts, strict=True) if verdict.kind is Kind.READY}
