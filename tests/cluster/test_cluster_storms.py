@@ -11,7 +11,7 @@ from tests.conftest import IN_CI
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(600)]
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
-RECORDS = 600
+RECORDS = 400
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_few_blows(
         calm=calm,
         pause=3.0,
         blows=blows,
-        pace=0.2,
+        pace=0.3,
     )
 
     assert len(outcome.waits) == len(blows)
