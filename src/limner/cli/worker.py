@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limner.cli.on_ray import OnRay, work_on_ray
 from limner.cli.options import AsJson
 from limner.cli.output import document, moment, say, span, table, warn
 from limner.cli.session import opened, session_of
@@ -109,6 +108,8 @@ def worker(
         device=device,
         name=name,
     )
+    from limner.cli.on_ray import OnRay, work_on_ray
+
     asked = OnRay(
         least=least,
         most=most,
