@@ -9,6 +9,7 @@ from sqlalchemy.pool import NullPool
 from limner.domain.records import RecordIn
 from limner.errors import ConfigurationError, StoreUnavailable
 from limner.store.connect import connect_store
+from limner.store.dialect import Leadership, open_engine
 from limner.store.store import Store
 from limner.testing.store_contract import StoreContract
 from tests.store.databases import schema_url, store_on
@@ -50,6 +51,14 @@ def test_schemas_of_one_database_are_stores_of_their_own(server: str) -> None:
 
         with other.reading() as tx:
             assert tx.records.find_collection("things") is None
+
+
+def test_who_would_lead_is_told_that_nobody_answers() -> None:
+    """A server that is away, as while it starts again, is told as something to try again."""
+    leadership = Leadership(open_engine(f"postgresql://limner@127.0.0.1:{free_port()}/limner"))
+
+    with pytest.raises(StoreUnavailable):
+        leadership.take()
 
 
 def test_one_process_leads_until_its_connection_ends(server: str) -> None:

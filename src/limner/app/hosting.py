@@ -286,9 +286,12 @@ class Host:
 
     def _lead(self) -> None:
         """The engine's loop."""
-        moved = True
+        moved, broken = True, False
         while not self._stopping.is_set():
             try:
+                if broken:
+                    self._look_who_leads()
+                    broken = False
                 if not self._leading:
                     if not self.app.lock.take():
                         self._stopping.wait(_AGAIN)
@@ -298,10 +301,11 @@ class Host:
                 self._tend()
             except (StoreUnavailable, BusUnavailable) as error:
                 _log.warning("engine_waits", project=self.name, reason=str(error))
+                broken = True
                 self._stopping.wait(_AGAIN)
-                self._look_who_leads()
             except Exception:  # noqa: BLE001  a server whose engine stopped would look alive and do nothing
                 _log.exception("turn_broke", project=self.name)
+                broken = True
                 self._stopping.wait(_AGAIN)
 
     def _turn(self, *, wait: timedelta) -> bool:
@@ -336,18 +340,19 @@ class Host:
             return False
 
     def _look_who_leads(self) -> None:
-        """Stand by where the lock went with its connection and another process has it now."""
-        try:
-            if self.app.lock.shared and not self.app.lock.take():
-                self._leading = False
-                # Whoever leads now goes on with them.
-                self._chores.clear()
-                self.intaking.let_go()
-                self._stack.close()
-                self._worker = None
-        except StoreUnavailable:
-            # Nobody can lead without the store.
-            return
+        """
+        Stand by where the lock went with its connection and another process has it now.
+
+        Raises:
+            StoreUnavailable: nobody can lead without the store.
+        """
+        if self.app.lock.shared and self._leading and not self.app.lock.take():
+            self._leading = False
+            # Whoever leads now goes on with them.
+            self._chores.clear()
+            self.intaking.let_go()
+            self._stack.close()
+            self._worker = None
 
     def _follow(self) -> None:
         """Let followers catch up, again and again; one that breaks is tried again and does not hold the others up."""

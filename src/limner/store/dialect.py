@@ -149,15 +149,23 @@ class Leadership:
         return self._engine.dialect.name == "postgresql"
 
     def take(self) -> bool:
-        """Try to lead; whether this process does now."""
+        """
+        Try to lead; whether this process does now.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached, and nobody leads.
+        """
         if self._connection is not None and self._alive(self._connection):
             return True
         self.release()
-        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        if connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_LEADER})").scalar_one():
-            self._connection = connection
-            return True
-        connection.close()
+        try:
+            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            if connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_LEADER})").scalar_one():
+                self._connection = connection
+                return True
+            connection.close()
+        except DBAPIError as error:
+            raise StoreUnavailable(f"The store refused: {error.orig}") from error
         return False
 
     def release(self) -> None:
