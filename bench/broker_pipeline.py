@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from measuring import project, stopwatch, tell, write_lines
+from pipeline import INFERRERS
 from processes import call, finished, start_worker, submit, until
 from processes import serving as limner_serving
 from servers import BUSES, Servers, cpu_under, servers
@@ -19,17 +20,6 @@ pipeline = Pipeline("tiny", collection="things", standing=False, stages=[
     Stage("double", infer="work:double", reads={"n": "n"}, batch=512, task_size=512),
     Stage("square", infer="work:square", reads={"n": "double.x"}, batch=512, task_size=512),
 ])
-"""
-INFERRERS = """
-version = "1"
-
-
-def double(n: list[int]) -> list[dict]:
-    return [{"x": 2 * one} for one in n]
-
-
-def square(n: list[int]) -> list[dict]:
-    return [{"x": one * one} for one in n]
 """
 #: Worker processes, of Limner and of its peers: one for each core of a small machine.
 WORKERS = 2

@@ -5,8 +5,6 @@ Where both are stands in BENCH_BROKER and BENCH_STORE, by which the workers, pro
 """
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import psycopg
 from celery import Celery
 from celery.backends.base import KeyValueStoreBackend
+from peers.program import program
 
 STORED = "SELECT count(*) FROM celery_results"
 
@@ -71,15 +70,7 @@ def workers(folder: Path, *, processes: int) -> Iterator[None]:
     """A worker in *folder* with so many processes, while the block runs."""
     with psycopg.connect(os.environ["BENCH_STORE"]) as connection:
         connection.execute("CREATE TABLE celery_results (key text PRIMARY KEY, value text NOT NULL)")
-    here = Path(__file__).resolve().parent.parent
-    program = [str(Path(sys.executable).with_name("celery")), "-A", "peers.celery_tasks", "worker"]
-    alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    command = [*program, "--concurrency", str(processes), "--loglevel", "ERROR", *alone]
-    with (folder / "peer.log").open("a") as log:
-        environ = os.environ | {"PYTHONPATH": str(here)}
-        process = subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log)
-    try:
+    alone = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+    asked = ("--concurrency", str(processes), "--loglevel", "ERROR", *alone)
+    with program("celery", "-A", "peers.celery_tasks", "worker", *asked, folder=folder):
         yield
-    finally:
-        process.terminate()
-        process.wait()

@@ -5,8 +5,6 @@ Where both are stands in BENCH_BROKER and BENCH_STORE, by which the workers, pro
 """
 
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ import dramatiq
 import psycopg
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.results import ResultBackend, Results
+from peers.program import program
 
 STORED = "SELECT count(*) FROM dramatiq_results"
 
@@ -63,14 +62,5 @@ def workers(folder: Path, *, processes: int) -> Iterator[None]:
     """Workers in *folder*, with the eight threads each that dramatiq has by default, while the block runs."""
     with psycopg.connect(os.environ["BENCH_STORE"]) as connection:
         connection.execute("CREATE TABLE dramatiq_results (key text PRIMARY KEY, value bytea NOT NULL)")
-    here = Path(__file__).resolve().parent.parent
-    program = str(Path(sys.executable).with_name("dramatiq"))
-    command = [program, "peers.dramatiq_tasks", "--processes", str(processes)]
-    with (folder / "peer.log").open("a") as log:
-        environ = os.environ | {"PYTHONPATH": str(here)}
-        process = subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log)
-    try:
+    with program("dramatiq", "peers.dramatiq_tasks", "--processes", str(processes), folder=folder):
         yield
-    finally:
-        process.terminate()
-        process.wait()
