@@ -53,6 +53,7 @@ _ASIDE = (
 
 def write_report(into: Path, *, machine: Mapping[str, Any], works: Sequence[Mapping[str, Any]]) -> None:
     """Write both files into the folder *into*."""
+    into.mkdir(parents=True, exist_ok=True)
     (into / "results.json").write_text(json.dumps({"machine": machine, "works": works}, indent=1) + "\n")
     told = [_HEAD, _told_machine(machine), _told_disk(works), *(_told_work(work) for work in works), _NOTES]
     (into / "RESULTS.md").write_text("".join(told))
