@@ -1,0 +1,8 @@
+"""The ersilia system: a whole library of molecules through a model, stored, and looked up by key."""
+
+from limner.domain.systems import System
+
+system = System(
+    name="ersilia",
+    about="Molecules: what packaged models predict for a whole library, calculated once and looked up by key.",
+)

@@ -1,0 +1,1 @@
+"""Predictions as they are looked up: tables, files and what writes them."""
