@@ -16,6 +16,21 @@ import time
 
 time.sleep = lambda seconds: threading.Event().wait(seconds) and None
 """
+#: librdkafka waits by C11's cnd_timedwait, which that library passes over: with a clock that is behind, each wait would
+#: end at once, and with one that is ahead, after an hour. On glibc it is pthread_cond_timedwait, which is set right.
+_C11_WAITS = """
+#include <errno.h>
+#include <pthread.h>
+#include <threads.h>
+
+int cnd_timedwait(cnd_t *condition, mtx_t *mutex, const struct timespec *until) {
+    switch (pthread_cond_timedwait((pthread_cond_t *)condition, (pthread_mutex_t *)mutex, until)) {
+    case 0: return thrd_success;
+    case ETIMEDOUT: return thrd_timedout;
+    default: return thrd_error;
+    }
+}
+"""
 _CHUNK = 1 << 16
 
 
@@ -124,11 +139,17 @@ class SetClock:
         Make it, in a new folder.
 
         Raises:
-            Impossible: the library that sets clocks is not here.
+            Impossible: the library that sets clocks is not here, or no compiler for what it lacks.
         """
         if not _FAKETIME.is_file():
             raise Impossible("The clock of a process is set by libfaketime; install Debian's package faketime.")
+        compiler = shutil.which("cc")
+        if compiler is None:
+            raise Impossible("libfaketime needs a function more; install a C compiler (Debian's package gcc).")
         folder.mkdir(parents=True)
+        self._waits = folder / "c11_waits.so"
+        words = [compiler, "-shared", "-fPIC", "-pthread", "-x", "c", "-", "-o", str(self._waits)]
+        subprocess.run(words, input=_C11_WAITS, text=True, check=True)
         (folder / "sitecustomize.py").write_text(_WAITING)
         self._folder, self._file = folder, folder / "offset"
         self.set(0)
@@ -147,7 +168,7 @@ class SetClock:
     def environment(self) -> Mapping[str, str]:
         """What a process needs to go by it."""
         return {
-            "LD_PRELOAD": str(_FAKETIME),
+            "LD_PRELOAD": f"{self._waits}:{_FAKETIME}",
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
