@@ -1,8 +1,9 @@
 """Identifies molecules: canonical SMILES, InChIKey and number of heavy atoms, or why a text is none."""
 
+from collections.abc import Callable
 from typing import ClassVar, TypeAlias
 
-from rdkit import Chem, RDLogger
+from rdkit import Chem, rdBase
 from rdkit.Chem import inchi
 
 from limner.systems.ersilia.reasons import Reason
@@ -11,6 +12,8 @@ Identity: TypeAlias = dict[str, str | int | None]
 
 #: Characters of a SMILES that a sentence shows.
 _SHOWN = 60
+_parsed: Callable[[str], Chem.Mol | None] = Chem.MolFromSmiles
+_inchikey: Callable[[Chem.Mol], str | None] = inchi.MolToInchiKey
 
 
 class NoMolecule(ValueError):
@@ -32,7 +35,7 @@ class Identify:
 
     def __init__(self) -> None:
         # What it would say of each bad molecule stands in that molecule's failure.
-        RDLogger.DisableLog("rdApp.*")
+        rdBase.DisableLog("rdApp.*")
 
     def infer(self, smiles: list[str]) -> list[Identity | NoMolecule]:
         """``canonical``, ``inchikey`` (None where InChI knows none, as of wildcard atoms) and ``heavy_atoms``."""
@@ -41,12 +44,12 @@ class Identify:
 
 def identity_of(smiles: str) -> Identity | NoMolecule:
     """The identity of one molecule."""
-    found = Chem.MolFromSmiles(smiles)
+    found = _parsed(smiles)
     # RDKit makes a molecule without atoms of an empty text.
     if found is None or not found.GetNumAtoms():
         return NoMolecule(smiles)
     return {
         "canonical": Chem.MolToSmiles(found),
-        "inchikey": inchi.MolToInchiKey(found) or None,
+        "inchikey": _inchikey(found) or None,
         "heavy_atoms": found.GetNumHeavyAtoms(),
     }

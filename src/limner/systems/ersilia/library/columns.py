@@ -9,19 +9,18 @@ import pyarrow.parquet as pq
 from limner.systems.ersilia.library.index import IndexRow
 from limner.systems.ersilia.reasons import Reason
 
-SCHEMA = pa.schema(
-    [
-        pa.field("row", pa.int32(), nullable=False),
-        pa.field("key", pa.string()),
-        pa.field("smiles", pa.string(), nullable=False),
-        pa.field("name", pa.string()),
-        # Sixteen bytes, where the text would have twice as many.
-        pa.field("record", pa.binary()),
-        pa.field("reason", pa.string()),
-        pa.field("message", pa.string(), nullable=False),
-        pa.field("first", pa.int32(), nullable=False),
-    ]
-)
+_TYPES: dict[str, pa.DataType] = {
+    "row": pa.int32(),
+    "key": pa.string(),
+    "smiles": pa.string(),
+    "name": pa.string(),
+    # Sixteen bytes, where the text would have twice as many.
+    "record": pa.binary(),
+    "reason": pa.string(),
+    "message": pa.string(),
+    "first": pa.int32(),
+}
+SCHEMA = pa.schema(_TYPES)
 
 
 def new_writer(to: Path) -> pq.ParquetWriter:

@@ -111,9 +111,7 @@ class LibraryRows:
 
     def _row(self, number: int, layout: Layout, fields: Sequence[str] | None, line: bytes | None) -> LibraryRow:
         if fields is None or len(fields) != layout.fields:
-            told = (
-                "cannot be read as UTF-8 text" if fields is None else f"has {len(fields)} fields, not {layout.fields}"
-            )
+            told = "is no UTF-8 text" if fields is None else f"has {len(fields)} fields, not {layout.fields}"
             shown = (line or b"")[:_SHOWN].decode(errors="backslashreplace")
             return _without(number, None, shown, Reason.BAD_ROW, f"The row {told}.")
         key = None if layout.key is None else fields[layout.key].strip()
