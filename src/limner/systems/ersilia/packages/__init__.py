@@ -1,0 +1,1 @@
+"""Model packages: read, packed, run and checked."""
