@@ -3,9 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from limner.systems.ersilia.nouns import KeyScheme, Prediction, Release
+from limner.systems.ersilia.nouns import Failed, KeyScheme, Prediction, Release
 
 
 class Shelf(Struct, frozen=True, kw_only=True):
@@ -24,6 +24,8 @@ class Written(Struct, frozen=True, kw_only=True):
     new: int = 0
     changed: int = 0
     same: int = 0
+    #: What the table cannot hold, by key, and why; all others were written.
+    refused: Mapping[str, Failed] = field(default_factory=dict)
 
 
 class PredictionTable(ABC):
@@ -52,7 +54,15 @@ class PredictionTable(ABC):
 
     @abstractmethod
     def write(self, release: Release, predictions: Sequence[Prediction]) -> Written:
-        """Store predictions; a key that stands twice among them counts once, the first one wins."""
+        """
+        Store predictions; a key that stands twice among them counts once, the first one wins.
+
+        One that the table cannot hold (a key of another scheme, NaN, an infinity, another number of values than the
+        release has columns) is told in ``refused``, and costs no other.
+
+        Raises:
+            UsageError: the version was not begun.
+        """
 
     @abstractmethod
     def complete(self, release: Release) -> None:
