@@ -1,5 +1,7 @@
 """Several ways to do a stage: side by side, each with its own results and children."""
 
+from datetime import timedelta
+
 import pytest
 
 import limner
@@ -157,3 +159,20 @@ def test_next_default_run_is_untouched_by_another_way() -> None:
     assert lab.inferred() == {"split/all": 1, "all": 1}
     assert again.state is JobState.DONE
     assert sorted((c["name"], c["n"]) for c in lab.children("parts").values()) == [("x", 3), ("x", 8)]
+
+
+def test_a_way_may_have_its_own_batch_and_limit() -> None:
+    """Each way's tasks say how many inputs one call takes, and for how long, by the way or else by the stage."""
+    ways = {
+        "slow": limner.Implementation(infer=toy("Linear"), batch=7, timeout=timedelta(minutes=3)),
+        "plain": limner.Implementation(infer=toy("Linear")),
+    }
+    stage = limner.Stage("way", implementations=ways, reads={"x": "x"}, batch=5, timeout=timedelta(seconds=9))
+
+    assert (stage.batch_of("slow"), stage.timeout_of("slow")) == (7, timedelta(minutes=3))
+    assert (stage.batch_of("plain"), stage.timeout_of("plain")) == (5, timedelta(seconds=9))
+    lab = Lab(limner.Pipeline("p", collection="things", stages=[stage]))
+    lab.open([record("a", x=1)])
+    lab.step()
+    (task,) = lab.take()
+    assert (task.runtime.batch, task.runtime.timeout) == (7, timedelta(minutes=3))

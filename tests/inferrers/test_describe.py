@@ -68,6 +68,34 @@ def test_loaded_code_keeps_its_digest(user_module: UserModule, tmp_path: Path) -
     assert describe(f"{name}:plain") != before
 
 
+def test_an_environment_may_depend_on_the_parameters(user_module: UserModule) -> None:
+    """What can be called is asked with the stage's parameters, before and after loading; what it answers is checked."""
+    # given
+    name = user_module("""
+        class Packaged:
+            version = "1"
+
+            def __init__(self, pins):
+                pass
+
+            @staticmethod
+            def environment(pins):
+                return {pin: "2.0" for pin in pins} if pins else 5
+
+            def infer(self, x: int) -> int:
+                return x
+    """)
+
+    # when
+    found = describe(f"{name}:Packaged", params={"pins": ["rdkit"]})
+    loaded = load_inferrer(runtime(f"{name}:Packaged", params={"pins": ["rdkit"]}), model_path=None).describe()
+
+    # then
+    assert found == loaded == Description(code="1", environment={"rdkit": "2.0"})
+    assert "versions by name" in (describe(f"{name}:Packaged", params={"pins": []}).problem or "")
+    assert "cannot say its environment" in (describe(f"{name}:Packaged").problem or "")
+
+
 def test_problems_are_told_not_raised(user_module: UserModule) -> None:
     """What cannot be described has its problem in words."""
     # given

@@ -288,6 +288,31 @@ def test_two_records_cannot_share_a_file(user_module: UserModule, tmp_path: Path
     assert [file.index for file in ran.files] == [2]
 
 
+def test_records_may_share_a_file_that_is_declared_so(user_module: UserModule, tmp_path: Path) -> None:
+    """Each record of a call names the one file, which is read once; one that fails takes it from no neighbour."""
+    # given
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    name = user_module(f"""
+        from pathlib import Path
+        def tabled(x: list[int]) -> list[dict]:
+            path = Path({str(scratch)!r}) / "table.txt"
+            path.write_text("rows")
+            return [{{"table": path, "row": row if row < 2 else "two"}} for row in range(len(x))]
+    """)
+    outputs: dict[str, AnyOutput] = {"table": Artifact(kind="text/plain", shared=True), "row": Number(whole=True)}
+    host = Host(runtime(f"{name}:tabled", outputs=outputs), scratch=scratch)
+
+    # when
+    ran = host.run({"x": [encode(x) for x in (1, 2, 3)]}, prior=[b""] * 3)
+
+    # then
+    assert codes_of(ran.outcomes) == [None, None, "OUTPUT_INVALID"]
+    reference = {"sha256": hashlib.sha256(b"rows").hexdigest(), "bytes": 4, "kind": "text/plain"}
+    assert values_of(ran.outcomes[:2]) == [{"table": reference, "row": 0}, {"table": reference, "row": 1}]
+    assert {(file.index, file.path.read_text()) for file in ran.files} == {(0, "rows"), (1, "rows")}
+
+
 def test_a_host_without_a_scratch_folder_removes_its_own(user_module: UserModule) -> None:
     """Files of a host that stands alone last until it is closed."""
     name = user_module("""

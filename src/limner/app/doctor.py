@@ -150,9 +150,10 @@ def _bus(app: App) -> Iterator[Finding]:
     limit = app.bus.hold_limit
     for pipeline in app.declared.own.values() if limit else ():
         for stage in pipeline.stages:
-            if limit and stage.timeout >= limit:
+            longest = max(stage.timeout_of(way) for way in stage.implementations)
+            if limit and longest >= limit:
                 said = (
-                    f"One call of {pipeline.name}.{stage.name} may take {stage.timeout.total_seconds():g} s, and the "
+                    f"One call of {pipeline.name}.{stage.name} may take {longest.total_seconds():g} s, and the "
                     f"broker takes a task away that is held for {limit.total_seconds():g} s (consumer_timeout)"
                 )
                 remedy = "Raise it there and in the setting `bus` (?consumer_timeout=SECONDS), or lower the timeout"

@@ -134,8 +134,8 @@ class OpenForm:
             model=None,
             reads={source: read.file for source, read in stage.reads_of(implementation).items()},
             outputs=stage.outputs,
-            batch=stage.batch,
-            timeout=stage.timeout,
+            batch=stage.batch_of(implementation),
+            timeout=stage.timeout_of(implementation),
             identity=stage.identity,
         )
 

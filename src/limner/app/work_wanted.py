@@ -82,8 +82,8 @@ def _wanted(host: "Host", tx: Transaction, pipeline: Pipeline, stage: Stage, nam
         model=model,
         reads={source: _read(read) for source, read in stage.reads_of(name).items()},
         outputs=msgspec.to_builtins(stage.outputs),
-        batch=stage.batch,
-        time_limit_s=stage.timeout.total_seconds(),
+        batch=stage.batch_of(name),
+        time_limit_s=stage.timeout_of(name).total_seconds(),
         version=_version(version) if version else None,
         waiting=host.app.bus.count(address),
     )

@@ -142,6 +142,8 @@ class Artifact(Output, frozen=True, kw_only=True):
     kind: str = "application/octet-stream"
     #: A larger file is refused.
     max_bytes: int = 100 * MEGABYTE
+    #: Records of one call may name the same ``Path``; another output then says which part of it is whose.
+    shared: bool = False
 
     def problem(self, value: Value) -> str | None:
         """What is wrong with *value*, a reference, as the end of a sentence."""

@@ -45,6 +45,9 @@ class Implementation(Struct, frozen=True, kw_only=True):
     when: tuple[Condition, ...] | None = None
     #: Whether it is light, where the stage says otherwise; None means as the stage says.
     light: bool | None = None
+    #: Inputs of one call at most, and the limit on one call, where the stage says otherwise.
+    batch: int | None = None
+    timeout: timedelta | None = None
 
 
 class Stage(Struct, frozen=True, kw_only=True):
@@ -106,6 +109,16 @@ class Stage(Struct, frozen=True, kw_only=True):
         """The conditions of *implementation*."""
         own = self.chosen(implementation).when
         return self.when if own is None else own
+
+    def batch_of(self, implementation: str) -> int:
+        """Inputs that one call of *implementation* is given at most."""
+        own = self.chosen(implementation).batch
+        return self.batch if own is None else own
+
+    def timeout_of(self, implementation: str) -> timedelta:
+        """The limit on one call of *implementation*."""
+        own = self.chosen(implementation).timeout
+        return self.timeout if own is None else own
 
     def light_by(self, implementation: str) -> bool:
         """Whether a server does *implementation* itself in any case."""
@@ -314,7 +327,7 @@ def _check_stage(stage: Stage) -> None:
         "needs a name of small letters, digits, _ and -": not _NAME.fullmatch(stage.name),
         "needs infer=, or implementations=": not stage.implementations,
         f"has no implementation {stage.default}": stage.default not in stage.implementations,
-        "needs a batch of at least 1": stage.batch < 1,
+        "needs a batch of at least 1": any(stage.batch_of(way) < 1 for way in stage.implementations),
         "needs a task_size of at least its batch": stage.task_size < stage.batch,
         "reads nothing": not stage.reads,
         "reads a file that may be absent; a record without one is skipped, so leave optional out": any(

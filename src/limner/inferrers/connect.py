@@ -87,6 +87,6 @@ def describe(
     from limner.inferrers.sources import describe_target, load_target
 
     try:
-        return describe_target(infer, load_target(infer))
+        return describe_target(infer, load_target(infer), params=params)
     except InferrerBroken as error:
         return Description(code="", problem=str(error))

@@ -32,10 +32,13 @@ class Outcomes:
         self._scratch = Scratch(scratch)
         self._vectors = [name for name, output in self._outputs.items() if isinstance(output, Vector)]
         self._artifacts = {name: output for name, output in self._outputs.items() if isinstance(output, Artifact)}
+        #: Files of this call that several records name, so that each is read once.
+        self._shared: dict[Path, MadeFile] = {}
 
     def told_apart(self, outputs: list[object]) -> list[object]:
         """*outputs*, with a failure in place of each that names a file which another one names too."""
-        named = [{path for _, path in self._answered(output) if isinstance(path, Path)} for output in outputs]
+        self._shared.clear()
+        named = [set(self._own_paths(output)) for output in outputs]
         counted = Counter(path for paths in named for path in paths)
         return [
             _shared() if any(counted[path] > 1 for path in paths) else output
@@ -63,8 +66,8 @@ class Outcomes:
             return Outcome(
                 index=index, status=Status.DONE, value=data, value_digest=digest(data), read_digest=read_digest
             )
-        for _, answer in self._answered(output):
-            self._scratch.drop(answer)
+        for path in self._own_paths(output):
+            self._scratch.drop(path)
         return failed_outcome(failure, index=index, read_digest=read_digest)
 
     def close(self) -> None:
@@ -91,10 +94,24 @@ class Outcomes:
             raise FailedRecord(FailureCode.OUTPUT_INVALID, problem)
         return value
 
-    def _answered(self, output: object) -> list[tuple[str, object]]:
-        """What *output* holds for each declared artifact, by name."""
+    def _own_paths(self, output: object) -> list[Path]:
+        """The files that *output* names for artifacts that no other record may name."""
         value = whole_value(output, kind=self._kind)
-        return [(name, value.get(name)) for name in self._artifacts] if isinstance(value, dict) else []
+        if not isinstance(value, dict):
+            return []
+        answers = [value.get(name) for name, artifact in self._artifacts.items() if not artifact.shared]
+        return [answer for answer in answers if isinstance(answer, Path)]
+
+    def _made(self, name: str, answer: object, *, output: Artifact) -> MadeFile | None:
+        """The file that *answer* stands for; one that several records share is read once."""
+        if not (output.shared and isinstance(answer, Path)):
+            return made_file(name, answer, output=output)
+        if answer not in self._shared:
+            file = made_file(name, answer, output=output)
+            if file is None:
+                return None
+            self._shared[answer] = file
+        return self._shared[answer]
 
     def _children(self, value: object) -> list[object]:
         """An expand's children, each checked, no two with the same identity."""
@@ -123,7 +140,7 @@ class Outcomes:
             stored[name] = _as_float32(stored[name]) if name in stored else None
         for name, output in self._artifacts.items():
             answer = stored.get(name)
-            file = made_file(name, answer, output=output)
+            file = self._made(name, answer, output=output)
             if file is not None:
                 made.append(file)
                 stored[name] = file.reference()

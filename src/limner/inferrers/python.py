@@ -45,7 +45,7 @@ class PythonInferrer(Inferrer):
         self._infer = runtime.infer
         self._target = load_target(runtime.infer)
         # Now, not when it is asked: the file may change later, what was imported does not.
-        self._description = describe_target(runtime.infer, self._target)
+        self._description = describe_target(runtime.infer, self._target, params=runtime.params)
         offered: dict[str, object] = {
             "model": model_path,
             "manifest": dict(runtime.model.manifest) if runtime.model else None,

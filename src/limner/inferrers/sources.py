@@ -2,11 +2,12 @@
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 
 from limner.domain.digests import digest
+from limner.domain.values import Value
 from limner.domain.versions import Description
 from limner.errors import InferrerBroken
 
@@ -32,10 +33,14 @@ def load_target(infer: str) -> object:
     return found
 
 
-def describe_target(infer: str, target: object) -> Description:
-    """The declared ``version`` and ``environment`` of *target*; without a version, the digest of its source file."""
+def describe_target(infer: str, target: object, *, params: Mapping[str, Value] | None = None) -> Description:
+    """
+    The declared ``version`` and ``environment`` of *target*; without a version, the digest of its source file.
+
+    An ``environment`` that can be called is given *params*, and answers with versions by name.
+    """
     try:
-        return Description(code=_code(infer, target), environment=_environment(infer, target))
+        return Description(code=_code(infer, target), environment=_environment(infer, target, params=params or {}))
     except InferrerBroken as error:
         return Description(code="", problem=str(error))
 
@@ -60,11 +65,24 @@ def _code(infer: str, target: object) -> str:
     return f"source:{digest(path.read_bytes()).hex()}"
 
 
-def _environment(infer: str, target: object) -> Mapping[str, str]:
+def _environment(infer: str, target: object, *, params: Mapping[str, Value]) -> Mapping[str, str]:
     names = getattr(target, "environment", ())
+    if callable(names):
+        return _answered(infer, names, params=params)
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise InferrerBroken(f"{infer}: `environment` is a tuple of names of packages, such as ('pillow',).")
     try:
         return {name: metadata.version(name) for name in sorted(names)}
     except metadata.PackageNotFoundError as error:
         raise InferrerBroken(f"{infer} says that the package {error.name} matters, but it is not installed.") from error
+
+
+def _answered(infer: str, environment: Callable[..., object], *, params: Mapping[str, Value]) -> Mapping[str, str]:
+    """What an inferrer says matters with these parameters, and in which version it is there."""
+    try:
+        found = environment(**params)
+    except Exception as error:  # a user's function may raise anything
+        raise InferrerBroken(f"{infer} cannot say its environment: {error}") from error
+    if not isinstance(found, Mapping) or not all(isinstance(part, str) for item in found.items() for part in item):
+        raise InferrerBroken(f"{infer}: `environment` answers with versions by name, such as {{'rdkit': '2026.9.1'}}.")
+    return dict(found)
