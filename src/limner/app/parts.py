@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self
 
@@ -95,6 +95,12 @@ class Parts:
             with self.store.transaction() as tx:
                 tx.roots.add([str(folder)])
         filled = collection or pipeline.collection
+        if pipeline.slices is not None:
+            if shape is not None or filled != pipeline.collection:
+                raise UsageError(f"Pipeline {pipeline.name} is over slices, which takes neither --shape nor --collection.")
+            return connect_slices(
+                spec, collection=filled, rows=pipeline.slices, artifacts=self.artifacts, known=partial(self._slices, filled)
+            )
         return connect_source(
             spec,
             collection=filled,
@@ -103,6 +109,21 @@ class Parts:
             columns=Columns(parent_collection=_parents(pipeline, filled)),
             address_field=_address_field(pipeline),
         )
+
+    def _slices(self, collection: str, table: str) -> list[str]:
+        """The slices of a table that are stored, in their order."""
+        with self.store.reading() as tx:
+            key = tx.records.find_collection(collection)
+            if key is None:
+                return []
+            found: list[str] = []
+            for number in itertools.count():
+                names = [f"{table}:{at:06d}" for at in range(number * _PAGE, (number + 1) * _PAGE)]
+                stored = tx.records.keys(key, names)
+                found += sorted(stored)
+                if len(stored) < _PAGE:
+                    return found
+        raise AssertionError("unreachable")
 
     def parents(self, pipeline: Pipeline, collection: str) -> str | None:
         """The collection that parents of the records of *collection* are in, as far as the pipeline tells."""
@@ -130,8 +151,12 @@ class Parts:
         """An engine that serves *pipeline* and the project's own."""
         return self.engine_of(self.declared.at_work(pipeline))
 
-    def engine_of(self, pipelines: Mapping[str, Pipeline]) -> Engine:
-        """An engine that serves *pipelines*, with what outside workers offer besides."""
+    def engine_of(self, pipelines: Mapping[str, Pipeline], *, in_flight: int = 0) -> Engine:
+        """
+        An engine that serves *pipelines*, with what outside workers offer besides.
+
+        It hands out *in_flight* tasks of each implementation at a time, and as many as the settings say at least.
+        """
         with self.store.reading() as tx:
             offers = tx.workers.offers()
         return Engine(
@@ -140,7 +165,7 @@ class Parts:
             clock=self.clock,
             pipelines=with_offers(pipelines, offers),
             lease=timedelta(seconds=self.settings.lease),
-            in_flight=self.settings.in_flight,
+            in_flight=max(in_flight, self.settings.in_flight),
         )
 
     @cached_property
@@ -149,13 +174,13 @@ class Parts:
         leadership = self.store.leadership
         return SharedLock(leadership) if leadership.offered else EngineLock(self.project.home / "engine.lock")
 
-    def runner(self, engine: Engine) -> Runner:
-        """What runs jobs with *engine* in this process."""
+    def runner(self, engine: Engine, *, parallel: int | None = None) -> Runner:
+        """What runs jobs with *engine* in this process; *parallel* as in :meth:`working`."""
         return Runner(
             engine=engine,
             lock=self.lock,
             clock=self.clock,
-            working=self.working,
+            working=partial(self.working, parallel=parallel),
         )
 
     def fetcher(self) -> Fetcher:

@@ -25,6 +25,8 @@ class Request(Struct, frozen=True, kw_only=True):
     pages: Iterator[list[RecordIn | SetAside]] | None = None
     #: Only these records.
     ids: Sequence[str] | None = None
+    #: Only these records, by their keys: what each part makes ready becomes tasks of its own.
+    parts: Sequence[Sequence[int]] | None = None
     #: Only records whose source version lies in [since, until).
     since: int | None = None
     until: int | None = None
@@ -53,9 +55,8 @@ class Preparing:
             nodes = [node for node in scope.view.nodes if node.version is not None]
             stale = nodes if request.full else stale_nodes(tx, scope.view)
         if stale and scope.standing:
-            narrowed = request.ids is not None or request.since is not None or request.until is not None
             for kept in engine.passes.over(scope, stale, job=job.id):
-                if kept and not narrowed:
+                if kept and not _narrowed(request):
                     with engine.store.transaction() as tx:
                         tx.jobs.grow(job.id, reused=kept)
                 yield
@@ -91,8 +92,10 @@ class Preparing:
     def _take_stored(self, request: Request, job: Job, scope: Scope) -> Iterator[None]:
         """Enter records that are stored already: all of them, or those asked for."""
         engine = self._engine
-        whole = request.ids is None and request.since is None and request.until is None
-        if whole and scope.standing:
+        if request.parts is not None:
+            yield from self._take_parts(request, job, scope)
+            return
+        if not _narrowed(request) and scope.standing:
             with engine.store.transaction() as tx:
                 if tx.ledger.counts(job.id).records:
                     # Whoever did it was killed before the job was sealed.
@@ -118,6 +121,17 @@ class Preparing:
                 return
             yield
 
+    def _take_parts(self, request: Request, job: Job, scope: Scope) -> Iterator[None]:
+        """Enter records that are stored already, each part in a transaction of its own."""
+        for part in request.parts or ():
+            with self._engine.store.transaction() as tx:
+                if tx.jobs.get(job.id).state.ended:
+                    return
+                keys = {scope.view.root: sorted(part)}
+                reused = self._engine.intake.enter(tx, scope, job.id, keys, {}, priority=request.priority)
+                tx.jobs.grow(job.id, reused=reused)
+            yield
+
     def _stored_page(self, tx: Transaction, request: Request, scope: Scope, after: int) -> tuple[list[int], int]:
         root = scope.view.root
         if request.ids is not None:
@@ -134,6 +148,12 @@ class Preparing:
 def lists(choices: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]]:
     """Choices as a job keeps them."""
     return {stage: list(ways) for stage, ways in (choices or {}).items()}
+
+
+def _narrowed(request: Request) -> bool:
+    """Whether only some of the stored records are asked for."""
+    bounds = (request.ids, request.parts, request.since, request.until)
+    return any(bound is not None for bound in bounds)
 
 
 def _wanted(row: RecordIn | SetAside, request: Request, ids: set[str] | None) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from limner.app.lock import EngineLock, SharedLock, lives, name_of
 from limner.app.preparing import Preparing, Request, lists
@@ -79,10 +79,17 @@ class Runner:
         self._working = working
 
     def run(
-        self, request: Request, versions: Mapping[int, Version], *, progress: Callable[[Progress], None]
+        self,
+        request: Request,
+        versions: Mapping[int, Version],
+        *,
+        progress: Callable[[Progress], None],
+        on: Job | None = None,
     ) -> Summary:
         """
-        Take the records in and work until the job has ended.
+        Take the records in and work until the job has ended; *on* is a job that was begun, to go on with.
+
+        Of such a job's source, *request* holds the pages after those that were taken in.
 
         Raises:
             UsageError: the request is for no record at all.
@@ -95,10 +102,15 @@ class Runner:
             retire_undeclared(tx, view)
             activate(tx, view, versions, now=started)
             detail = {**request.detail, "process": name_of(os.getpid())}
-            job = engine.desk.open(
-                tx, request.pipeline, choices=request.choices, priority=request.priority, detail=detail
-            )
-        return self._work(job.id, Preparing(engine).over(request, job), started=started, progress=progress)
+            if on is None:
+                job = engine.desk.open(
+                    tx, request.pipeline, choices=request.choices, priority=request.priority, detail=detail
+                )
+            else:
+                job = structs.replace(tx.jobs.get(on.id), detail={**on.detail, **detail})
+                tx.jobs.replace(job)
+        preparing = iter(()) if job.sealed else Preparing(engine).over(request, job)
+        return self._work(job.id, preparing, started=started, progress=progress)
 
     def retry(
         self,
