@@ -133,7 +133,8 @@ def _facades(projects: Projects) -> list[APIRouter]:
     if named is None:
         # A system whose pipeline the project declares under its own name is in use.
         own = set(declared.own or declared.pipelines)
-        named = [s.name for s in declared.systems.values() if s.routes and own & {p.name for p in s.pipelines}]
+        brought = {s.name: {*(p.name for p in s.pipelines), *s.makers} for s in declared.systems.values() if s.routes}
+        named = [name for name, pipelines in brought.items() if own & pipelines]
     systems = declared.systems.values()
     known = {system.name: system.routes for system in systems if system.routes}
     known |= {name: target for system in systems for name, target in system.more_routes.items()}

@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -49,9 +49,15 @@ class Declared:
 
     @cached_property
     def pipelines(self) -> Mapping[str, Pipeline]:
-        """Every pipeline by name."""
+        """Every pipeline by name; those that systems make are made when they are asked for."""
         systems = {p.name: p for system in self.systems.values() for p in system.pipelines}
-        return {**systems, **self.own}
+        makers = {
+            name: target
+            for system in self.systems.values()
+            for name, target in system.makers.items()
+            if all(importlib.util.find_spec(module) for module in system.needs)
+        }
+        return _Pipelines({**makers, **systems, **self.own})
 
     def pipeline(self, name: str) -> Pipeline:
         """
@@ -86,6 +92,36 @@ class Declared:
         if not isinstance(found, Pipeline):
             raise ConfigurationError(f"The setting `pipelines` names {place} for {name}, which is no Pipeline.")
         return found
+
+
+class _Pipelines(Mapping[str, Pipeline]):
+    """Pipelines by name, some of them still to be made."""
+
+    def __init__(self, known: Mapping[str, Pipeline | str]) -> None:
+        self._known = dict(known)
+
+    def __getitem__(self, name: str) -> Pipeline:
+        found = self._known[name]
+        if isinstance(found, str):
+            made = load_target(found)
+            found = self._known[name] = _made(found, made)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known
+
+
+def _made(target: str, maker: object) -> Pipeline:
+    found = maker() if callable(maker) else None
+    if not isinstance(found, Pipeline):
+        raise ConfigurationError(f"{target} makes no Pipeline.")
+    return found
 
 
 def pipelines_of(file: Path) -> list[Pipeline]:

@@ -30,6 +30,10 @@ class System(Struct, frozen=True, kw_only=True):
     name: str
     about: str
     pipelines: tuple[Pipeline, ...] = ()
+    #: Pipelines that are made when they are first asked for, by name: each target is a function without arguments.
+    makers: Mapping[str, str] = field(default_factory=dict)
+    #: Modules that the makers import; where one of them is not installed, their pipelines are not offered.
+    needs: tuple[str, ...] = ()
     #: Shapes of foreign JSON objects, by name: each target is a :class:`limner.domain.records.Shape`.
     shapes: Mapping[str, str] = field(default_factory=dict)
     #: Resolvers of addresses, by name: ``resolve(url) -> url``.

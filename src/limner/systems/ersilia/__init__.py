@@ -5,4 +5,7 @@ from limner.domain.systems import System
 system = System(
     name="ersilia",
     about="Molecules: what packaged models predict for a whole library, calculated once and looked up by key.",
+    makers={"molecules": "limner.systems.ersilia.pipeline:molecules_pipeline"},
+    needs=("rdkit", "pydantic", "yaml"),
+    routes="limner.systems.ersilia.door.routes:routes",
 )

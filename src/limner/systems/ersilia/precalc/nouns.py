@@ -108,6 +108,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     workers: int
     shards: list[int]
     counts: Counts
+    #: A row without a value in one column fails.
+    strict: bool = False
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -131,5 +133,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     seconds: float
     #: Where predictions were written to.
     published: list[str] = field(default_factory=list)
+    #: How many stored rows have no value in a column, by column.
+    nulls: Mapping[str, int] = field(default_factory=dict)
     #: Why it stopped, where it did.
     stopped: str | None = None

@@ -1,0 +1,93 @@
+"""The model of a precalculation: its package, checked and registered when it is first seen."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from msgspec import Struct
+
+from limner.app.app import App
+from limner.domain.models import ModelVersion
+from limner.domain.values import Value
+from limner.errors import NotFound
+from limner.models.moves import CHAMPION
+from limner.systems.ersilia.nouns import Release
+from limner.systems.ersilia.packages.base import Package
+from limner.systems.ersilia.packages.packing import pack, unpack
+from limner.systems.ersilia.packages.reading import HUB, find_packages, read_package
+
+#: Below a project's folder: its own packages.
+OWN = "packages"
+
+
+class Chosen(Struct, frozen=True, kw_only=True):
+    """The champion of a model."""
+
+    package: Package
+    version: ModelVersion
+
+    def release(self, environment: Mapping[str, str]) -> Release:
+        """What is predicted with, in the environment that a worker said."""
+        manifest = self.version.manifest
+        return self.package.released(
+            environment=environment,
+            deterministic=manifest.get("deterministic") is not False,
+            checked=manifest.get("checked") is not False,
+            digest=self.version.sha256,
+        )
+
+
+def choose(app: App, model: str, *, unchecked: bool = False) -> Chosen:
+    """
+    The champion of *model*; a package that was not seen before is checked, registered and becomes it.
+
+    Raises:
+        NotFound: there is neither a package nor a registered model of this id; the sentence names the known ones.
+        ModelRefused: a new package does not reproduce its golden example, and *unchecked* does not let that pass.
+    """
+    packages = packages_of(app)
+    package = packages.get(model)
+    if package is not None and package.digest not in {e.version.sha256 for e in app.registry.listing(model)}:
+        _register(app, package, unchecked=unchecked)
+    version = app.registry.champion(model)
+    if version is None:
+        raise NotFound(f"There is no model package {model}; known are: {', '.join(packages) or 'none'}.")
+    if package is None or package.digest != version.sha256:
+        package = _registered(app, version)
+    return Chosen(package=package, version=version)
+
+
+def packages_of(app: App) -> dict[str, Package]:
+    """The packages that ship with Limner, and the project's own, which win."""
+    return find_packages(HUB, app.project.folder / OWN)
+
+
+def _register(app: App, package: Package, *, unchecked: bool) -> ModelVersion:
+    """Check a package, and let it be the champion of its model."""
+    manifest = _manifest(package, unchecked=unchecked)
+    with TemporaryDirectory(prefix="limner-package-") as folder:
+        version = app.registry.add(
+            package.id,
+            pack(package, into=Path(folder)),
+            manifest=manifest,
+            licence=package.licence,
+            origin={"folder": str(package.folder)},
+            by="precalc",
+        )
+    return app.registry.promote(f"{package.id}@{version.number}", CHAMPION, by="precalc")
+
+
+def _manifest(package: Package, *, unchecked: bool) -> dict[str, Value]:
+    """What is registered of a package besides its bytes."""
+    return {
+        "release": package.release,
+        "consistency": package.consistency,
+        "deterministic": True,
+        "checked": not unchecked,
+    }
+
+
+def _registered(app: App, version: ModelVersion) -> Package:
+    """The package of a registered version that lies in no folder any more."""
+    with app.registry.file(version) as file, TemporaryDirectory(prefix="limner-package-") as folder:
+        return read_package(unpack(file, into=Path(folder) / "package"))
