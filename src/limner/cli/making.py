@@ -89,13 +89,24 @@ def doctor(
     token_file: Annotated[
         Path | None, typer.Option("--token-file", metavar="FILE", help="The worker's token, in place of LIMNER_TOKEN.")
     ] = None,
+    deploy: Annotated[
+        Path | None,
+        typer.Option("--deploy", metavar="FILE", help="Look at a CloudFormation template instead; nobody is asked."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check the settings and every connected part. What is wrong, and what to do; exit status 1 where anything is."""
     from limner.app.doctor import State, examine
 
     session = session_of(ctx)
-    if url is not None:
+    if deploy is not None and url is not None:
+        raise UsageError("--deploy looks at a file and --url at a server; ask for one of them.")
+    if deploy is not None:
+        from limner.app.doctor_deploy import examine_template
+
+        with patience("Looking at the template"):
+            findings = examine_template(deploy)
+    elif url is not None:
         from limner.app.doctor_far import examine_ways
         from limner.server_client import token_from
 
