@@ -1,5 +1,6 @@
 """Verbs of far workers: worker serves a server from here, workers shows who works for a project."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from limner.settings import Project
 
 _MEGABYTE = 1_000_000
+_TIME = re.compile(r"(?:(?P<days>\d+)d)?(?:(?P<hours>\d+)h)?(?:(?P<minutes>\d+)m)?(?:(?P<seconds>\d+)s)?")
 _UNITS = {"": 1, "KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 
 
@@ -44,7 +46,7 @@ def worker(
     ] = None,
     parallel: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Inferrers of each implementation.")] = 1,
     walltime: Annotated[
-        str | None, typer.Option(metavar="TIME", help="End after so long: SECONDS, MM:SS, HH:MM:SS or D-HH:MM:SS.")
+        str | None, typer.Option(metavar="TIME", help="End after so long: SECONDS, HH:MM:SS, D-HH:MM:SS or 5h30m.")
     ] = None,
     max_bytes_in_flight: Annotated[
         str | None, typer.Option(metavar="BYTES", help="Of files of the tasks in hand, for example 64MB.")
@@ -189,15 +191,18 @@ def _tell(found: "WorkersView", *, now: float) -> None:
 
 def duration(text: str) -> timedelta:
     """
-    A time as SLURM writes it: ``90`` (seconds), ``MM:SS``, ``HH:MM:SS`` or ``D-HH:MM:SS``.
+    A time as SLURM writes it, ``90`` (seconds), ``MM:SS``, ``HH:MM:SS`` or ``D-HH:MM:SS``; or by units, ``5h30m``.
 
     Raises:
         UsageError: it is none.
     """
+    units = _TIME.fullmatch(text.strip())
+    if units is not None and units.group():
+        return timedelta(**{unit: int(number) for unit, number in units.groupdict().items() if number})
     days, dash, rest = text.strip().partition("-")
     parts = (rest if dash else days).split(":")
     if not all(part.isdecimal() for part in parts) or len(parts) > 3 or (dash and not days.isdecimal()):
-        raise UsageError(f"--walltime {text} is no time; write seconds, MM:SS, HH:MM:SS or D-HH:MM:SS.")
+        raise UsageError(f"--walltime {text} is no time; write seconds, MM:SS, HH:MM:SS, D-HH:MM:SS or 5h30m.")
     seconds = 0
     for part in parts:
         seconds = 60 * seconds + int(part)
