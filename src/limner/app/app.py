@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import structlog
+from msgspec import structs
 
 from limner.app.announcing import announce
 from limner.app.auditing import Audit, audit
@@ -16,6 +18,7 @@ from limner.app.parts import Parts
 from limner.app.preparing import Request, lists
 from limner.app.running import Progress, Summary
 from limner.app.searching import Question, answer, catch_up
+from limner.app.slices import count_rows, tables_of, write_tables
 from limner.app.status import JobStatus, PipelineStatus, job_status, pipeline_status
 from limner.app.teaching import samples_of, trainer_named, trainer_of_model
 from limner.domain.jobs import Counts
@@ -24,13 +27,17 @@ from limner.domain.pipelines import Pipeline
 from limner.domain.records import ExportRow
 from limner.domain.values import Value
 from limner.engine.estimate import Plan, estimate
-from limner.errors import EventsUnavailable, NotFound
+from limner.errors import EventsUnavailable, NotFound, UsageError
 from limner.models.training import Trained, gate_of, train
 from limner.search.base import Page, Query
 from limner.settings import load_project
 from limner.sinks.connect import connect_sink
 from limner.sinks.layout import survey
 from limner.sources.base import Source
+
+if TYPE_CHECKING:
+    # Part of an extra, and a second of loading.
+    import pyarrow
 
 _log = structlog.get_logger(__name__)
 
@@ -93,7 +100,9 @@ class App(Parts):
         summary = self.runner(engine).run(request, versions, progress=progress)
         self.index(declared.name)
         self.announce()
-        return summary
+        if declared.slices is None:
+            return summary
+        return structs.replace(summary, rows=count_rows(self.records(declared.collection)))
 
     def announce(self) -> None:
         """Publish the events that are owed; where their broker is away, the next run or a server does."""
@@ -197,8 +206,30 @@ class App(Parts):
             after = page[-1][0]
             yield from (row for _, row in page)
 
+    def tables(self, collection: str, *, ids: Sequence[str] | None = None) -> "Iterator[pyarrow.Table]":
+        """
+        The rows of a collection of slices with what was inferred about them, slice by slice; *ids* narrow it to some.
+
+        Columns are those of the source, then ``stage.output`` and, where a row has none, ``stage._failed`` (the
+        failure's code), ``stage._message`` and ``stage._skipped`` (the reason).
+
+        Raises:
+            UsageError: no pipeline is over slices of this collection.
+        """
+        if not self._is_sliced(collection):
+            raise UsageError(f"{collection} is no collection of slices, which a pipeline with slices=… makes.")
+        return tables_of(self.records(collection), self.artifacts, ids=ids)
+
+    def _is_sliced(self, collection: str) -> bool:
+        found = self.declared.pipelines.values()
+        return any(p.slices is not None and p.collection == collection for p in found)
+
     def export(self, collection: str, to: str | Path, *, shape: str | None = None) -> int:
-        """Write a collection with its values to a file; how many records that were."""
+        """Write a collection with its values to a file; how many records, or rows of slices, that were."""
+        if self._is_sliced(collection):
+            if shape is not None:
+                raise UsageError(f"{collection} holds slices, which have no shape; leave --shape out.")
+            return write_tables(self.tables(collection), Path(to))
         with self.store.reading() as tx:
             views = self.views(tx)
         stages = [n.stage for view in views for n in view.nodes if n.collection == collection]

@@ -13,7 +13,8 @@ from limner.app.declared import Declared
 from limner.app.image_imports import imports_of
 from limner.app.image_parts import Part, parts_for, pins_of
 from limner.app.image_wheel import installed_bytes, write_wheel
-from limner.domain.pipelines import EXTERNAL, Pipeline, Stage
+from limner.domain.pipelines import EXTERNAL, Implementation, Pipeline, Stage
+from limner.domain.slicing import COLUMNS
 from limner.errors import LimnerError, NotFound, UsageError
 from limner.settings import Project
 
@@ -23,7 +24,7 @@ _FILE, _PINS, _FILES = "Containerfile", "requirements.txt", "project"
 #: What is looked for in the project's folder where no lock is named.
 _LOCK = "requirements.lock"
 #: Extras of Limner by inferrer, for those that are part of the platform.
-_EXTRAS: dict[str, tuple[str, ...]] = {"onnx": ("onnx",), "http": (), "given": ()}
+_EXTRAS: dict[str, tuple[str, ...]] = {"onnx": ("onnx",), "http": (), "given": (), COLUMNS: ("tables",)}
 
 #: Lines of a builder that failed that are told.
 _LAST = 12
@@ -74,6 +75,11 @@ class _Manifest(Struct, frozen=True):
     layers: list[_Layer]
 
 
+def _targets(way: Implementation) -> list[str]:
+    """What a way to do a stage is made of: over slices, the platform's own inferrer and the user's."""
+    return [way.infer] if way.infer != COLUMNS else [COLUMNS, str(way.params["infer"])]
+
+
 def write_image(project: Project, ask: Ask, *, to: Path | None = None) -> Image:
     """
     Write the recipe of a stage's image into a folder, ``images/pipeline.stage`` of the project if none is named.
@@ -85,7 +91,7 @@ def write_image(project: Project, ask: Ask, *, to: Path | None = None) -> Image:
     pipeline, stage = _stage(project, ask.stage)
     address = f"{pipeline.name}.{stage.name}"
     ways = _ways(stage, ask.implementations)
-    targets = [stage.chosen(way).infer for way in ways]
+    targets = [target for way in ways for target in _targets(stage.chosen(way))]
     extras = {extra for target in targets for extra in _EXTRAS.get(target, ())} | set(ask.extras)
     imported = imports_of([t.partition(":")[0] for t in targets if t not in _EXTRAS], project=project.folder)
     if "numpy" in imported.modules and any(read.file for way in ways for read in stage.reads_of(way).values()):

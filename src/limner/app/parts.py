@@ -24,17 +24,18 @@ from limner.bus.connect import connect_bus
 from limner.clock import Clock, SystemClock
 from limner.domain.pipelines import Pipeline
 from limner.domain.records import Shape
+from limner.domain.slicing import name_of_slice
 from limner.domain.tasks import Runtime
 from limner.domain.values import Value
 from limner.engine.engine import Engine
 from limner.engine.views import View, resolve
-from limner.errors import ConfigurationError, NotFound
+from limner.errors import ConfigurationError, NotFound, UsageError
 from limner.models.registry import Registry
 from limner.search.base import SearchIndex
 from limner.search.kept import Indexes
 from limner.settings import Project
 from limner.sources.base import Columns, Source
-from limner.sources.connect import connect_source
+from limner.sources.connect import connect_slices, connect_source
 from limner.store.connect import connect_store
 from limner.store.store import Store, Transaction
 from limner.worker.cache import FileCache, keep_for
@@ -97,9 +98,15 @@ class Parts:
         filled = collection or pipeline.collection
         if pipeline.slices is not None:
             if shape is not None or filled != pipeline.collection:
-                raise UsageError(f"Pipeline {pipeline.name} is over slices, which takes neither --shape nor --collection.")
+                raise UsageError(
+                    f"Pipeline {pipeline.name} is over slices, which takes neither --shape nor --collection."
+                )
             return connect_slices(
-                spec, collection=filled, rows=pipeline.slices, artifacts=self.artifacts, known=partial(self._slices, filled)
+                spec,
+                collection=filled,
+                rows=pipeline.slices,
+                artifacts=self.artifacts,
+                known=partial(self._slices, filled),
             )
         return connect_source(
             spec,
@@ -113,17 +120,14 @@ class Parts:
     def _slices(self, collection: str, table: str) -> list[str]:
         """The slices of a table that are stored, in their order."""
         with self.store.reading() as tx:
-            key = tx.records.find_collection(collection)
-            if key is None:
-                return []
-            found: list[str] = []
-            for number in itertools.count():
-                names = [f"{table}:{at:06d}" for at in range(number * _PAGE, (number + 1) * _PAGE)]
+            key, found = tx.records.find_collection(collection), list[str]()
+            while key is not None:
+                names = [name_of_slice(table, len(found) + at) for at in range(_PAGE)]
                 stored = tx.records.keys(key, names)
                 found += sorted(stored)
                 if len(stored) < _PAGE:
-                    return found
-        raise AssertionError("unreachable")
+                    break
+        return found
 
     def parents(self, pipeline: Pipeline, collection: str) -> str | None:
         """The collection that parents of the records of *collection* are in, as far as the pipeline tells."""

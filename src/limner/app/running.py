@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 
 from limner.app.lock import EngineLock, SharedLock, lives, name_of
 from limner.app.preparing import Preparing, Request, lists
+from limner.app.slices import RowCounts
 from limner.clock import Clock
 from limner.domain.jobs import Counts, Job
 from limner.domain.versions import Version
@@ -51,6 +52,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     #: Source rows that could not become records.
     set_aside: int
     seconds: float
+    #: How the rows of a collection of slices stand now, by stage.
+    rows: Mapping[str, RowCounts] | None = None
 
 
 class Interrupted(Exception):

@@ -139,7 +139,7 @@ def _end(app: "App", summary: "Summary", *, title: str, as_json: bool) -> None:
         document(summary)
     else:
         _tell(app, summary, title=title)
-    if summary.failed or summary.cancelled:
+    if summary.failed or summary.cancelled or any(counts.failed for counts in (summary.rows or {}).values()):
         raise typer.Exit(SOME_FAILED)
 
 
@@ -149,6 +149,9 @@ def _tell(app: "App", summary: "Summary", *, title: str) -> None:
     say(f"{title}: {summary.records} records, {', '.join(counts)}")
     rate = f", {summary.records / summary.seconds:,.1f} records/s" if summary.seconds else ""
     say(f"{summary.inferred} outputs inferred, {summary.reused} reused, in {span(summary.seconds)}{rate}")
+    for stage, rows in (summary.rows or {}).items():
+        other = [f", {count:,} {word}" for word, count in (("failed", rows.failed), ("skipped", rows.skipped)) if count]
+        say(f"{stage}: {rows.done:,} rows done{''.join(other)}")
     if summary.set_aside:
         say(f"{summary.set_aside} rows of the source became no records; which and why: limner jobs {summary.job}")
     if summary.failed:

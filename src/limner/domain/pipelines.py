@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from limner.domain.outputs import AnyOutput, Artifact
 from limner.domain.reads import Condition, Read
 from limner.domain.retry import RetryPolicy
+from limner.domain.slicing import sliced
 from limner.domain.values import Value
 from limner.errors import ConfigurationError, NotFound, UsageError
 
@@ -159,6 +160,8 @@ class Pipeline(Struct, frozen=True, kw_only=True):
     index: Index = field(default_factory=Index)
     #: Wants all its stages for every record of its collection; otherwise only what jobs ask for.
     standing: bool = True
+    #: Rows in a record, where it is over slices of a table; see :mod:`limner.domain.slicing`.
+    slices: int | None = None
     #: A sentence that ``limner --help`` and the docs show.
     about: str = ""
 
@@ -294,20 +297,29 @@ def make_pipeline(
     stages: Iterable[Stage],
     index: Index | None = None,
     standing: bool = True,
+    slices: int | None = None,
     about: str = "",
 ) -> Pipeline:
     """
     Declare a DAG of stages over the records of *collection*, listed in an order in which they can run.
 
+    With *slices*, a record is that many rows of a table, and each inferrer is given whole columns of them.
+
     Raises:
-        ConfigurationError: a name stands twice, or a read names no stage listed before it.
+        ConfigurationError: a name stands twice, a read names no stage listed before it, or a stage cannot be done over
+            slices.
     """
+    if slices is not None:
+        if slices < 1 or index is not None:
+            raise ConfigurationError(f"Pipeline {name}: slices is a number of rows, and goes without an index.")
+        stages = sliced(stages)
     made = Pipeline(
         name=name,
         collection=collection,
         stages=tuple(stages),
         index=index or Index(),
         standing=standing,
+        slices=slices,
         about=about,
     )
     _check_pipeline(made)

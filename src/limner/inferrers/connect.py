@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from limner.domain.slicing import COLUMNS
 from limner.domain.tasks import Runtime
 from limner.domain.values import Value
 from limner.domain.versions import Description
@@ -43,6 +44,12 @@ def load_inferrer(
         except ImportError as error:
             raise MissingExtra(extra="onnx,pictures", needs="The inferrer `onnx`") from error
         return OnnxInferrer(runtime, model_path=model_path, device=device)
+    if runtime.infer == COLUMNS:
+        try:
+            from limner.inferrers.columns import ColumnsInferrer
+        except ImportError as error:
+            raise MissingExtra(extra="tables", needs="A pipeline over slices") from error
+        return ColumnsInferrer(runtime, model_path=model_path, device=device)
     from limner.inferrers.python import PythonInferrer
 
     return PythonInferrer(runtime, model_path=model_path, device=device, client=client)
@@ -55,7 +62,7 @@ def asks_over_http(infer: str) -> bool:
     Raises:
         InferrerBroken: there is no such target.
     """
-    if infer in ("given", "http", "onnx"):
+    if infer in ("given", "http", "onnx", COLUMNS):
         return infer == "http"
     from limner.inferrers.python import takes_client
 
@@ -84,6 +91,12 @@ def describe(
         except ImportError:
             return Description(code="", problem=str(MissingExtra(extra="onnx,pictures", needs="The inferrer `onnx`")))
         return describe_onnx()
+    if infer == COLUMNS:
+        try:
+            from limner.inferrers.columns import describe_columns
+        except ImportError:
+            return Description(code="", problem=str(MissingExtra(extra="tables", needs="A pipeline over slices")))
+        return describe_columns(params or {})
     from limner.inferrers.sources import describe_target, load_target
 
     try:

@@ -1,10 +1,11 @@
 """From what a user names to a source; the only file that knows the kinds."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from limner.artifacts.base import Artifacts
 from limner.domain.records import Shape
 from limner.errors import UsageError
 from limner.sources.base import Columns, Source
@@ -56,6 +57,29 @@ def connect_source(
         patterns=patterns,
         address_field=address_field,
     )
+
+
+def connect_slices(
+    spec: str | Path,
+    *,
+    collection: str,
+    rows: int,
+    artifacts: Artifacts,
+    known: Callable[[str], Iterable[str]],
+) -> Source:
+    """
+    The Parquet file that *spec* names as slices of *rows* rows, whose columns go to *artifacts*.
+
+    *known* tells the ids of the slices of a table, by its name, that are stored.
+
+    Raises:
+        UsageError: there is no such file, or it is none of Parquet.
+    """
+    from limner.sources.slices import Slices
+
+    path = Path(spec)
+    _ending(path)
+    return Slices(path, collection=collection, rows=rows, artifacts=artifacts, known=known)
 
 
 def _of_path(
