@@ -14,6 +14,9 @@ from limner.server_client import Server
 
 _T = TypeVar("_T")
 
+#: Smaller files are sent without asking whether the server has them: that would take as long.
+_ASK_FROM = 32_768
+
 
 class HttpArtifacts(Artifacts):
     """
@@ -76,7 +79,7 @@ class HttpArtifacts(Artifacts):
 
     def _upload(self, copy: Path) -> str:
         sha256 = copy.name
-        if not self._at_server(sha256):
+        if copy.stat().st_size < _ASK_FROM or not self._at_server(sha256):
             self._patiently(lambda: self._client.upload(sha256, copy))
         return sha256
 
