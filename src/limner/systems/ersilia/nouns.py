@@ -1,37 +1,16 @@
-"""The nouns of the system: columns of a model, its releases, key schemes, and a prediction."""
+"""The nouns of the system: releases of models, key schemes, and a prediction."""
 
 import re
 from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import sha256
-from typing import TypeAlias
 
 from msgspec import Struct, field
 
 from limner.domain.failures import FailureCode
-
-#: A predicted value; None is "no value".
-Cell: TypeAlias = float | int | str | None
+from limner.systems.ersilia.columns import Cell, Column
 
 _KEYS = {"inchikey": re.compile(r"[A-Z]{14}-[A-Z]{10}-[A-Z]"), "md5": re.compile(r"[0-9a-f]{32}")}
-
-
-class ColumnType(StrEnum):
-    """What a column of a model holds."""
-
-    FLOAT = "float"
-    INTEGER = "integer"
-    STRING = "string"
-
-
-class Column(Struct, frozen=True, kw_only=True):
-    """One column that a model answers with, as its ``run_columns.csv`` says."""
-
-    name: str
-    type: ColumnType
-    #: ``high`` or ``low``: which end of the scale is meant well; empty where neither is.
-    direction: str = ""
-    description: str = ""
 
 
 class KeyScheme(StrEnum):

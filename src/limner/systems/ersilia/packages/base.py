@@ -1,4 +1,4 @@
-"""The nouns of a model package: what it is, what it needs and costs, and its golden example."""
+"""The nouns of a model package: what it is, what it needs and costs, and its golden example; plain, as workers are."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -6,9 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from limner.domain.failures import FailureCode
-from limner.errors import LimnerError
-from limner.systems.ersilia.nouns import Column, Release
+from limner.systems.ersilia.columns import Column
 
 #: The sizes for which a package says how long it takes, in inputs.
 SIZES = (1, 10, 100, 1_000, 10_000)
@@ -118,35 +116,21 @@ class Package(Struct, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """SHA-256 of the packed folder, hexadecimal: read anew each time that it is asked for."""
-        from limner.systems.ersilia.packages.packing import digest_of
+        from limner.systems.ersilia.packages.archive import digest_of
 
-        return digest_of(self)
-
-    def released(
-        self,
-        *,
-        environment: Mapping[str, str],
-        deterministic: bool = True,
-        checked: bool = True,
-        digest: str | None = None,
-    ) -> Release:
-        """This release in one environment; *digest* spares packing it again where it is known."""
-        return Release(
-            model=self.id,
-            release=self.release,
-            package=digest or self.digest,
-            environment=environment,
-            columns=self.columns,
-            deterministic=deterministic,
-            checked=checked,
-        )
+        return digest_of(self.folder)
 
 
-class OutputRefused(LimnerError):
+class PackageWrong(Exception):
+    """A package cannot be read or run; the sentence names the file and what is wrong with it."""
+
+
+class OutputRefused(Exception):
     """What a package answered cannot be taken: a whole call, or one row of it."""
 
-    def __init__(self, reason: str, told: str, *, code: FailureCode = FailureCode.OUTPUT_INVALID) -> None:
+    def __init__(self, reason: str, told: str, *, code: str = "OUTPUT_INVALID") -> None:
         super().__init__(f"{reason}: {told}")
+        #: One of the platform's failure codes.
         self.code = code
         #: The system's own word for it.
         self.reason = reason

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from limner.systems.ersilia.nouns import Cell, Column, ColumnType
+from limner.systems.ersilia.columns import Cell, Column, ColumnType
 from limner.systems.ersilia.packages.base import OutputRefused
 
 #: One column: float64, int64 or objects that are text; masked where there is no value.

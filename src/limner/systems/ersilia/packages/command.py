@@ -12,9 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from limner.domain.failures import FailureCode
-from limner.errors import InferrerBroken
-from limner.systems.ersilia.packages.base import OutputRefused, Package
+from limner.systems.ersilia.packages.base import OutputRefused, Package, PackageWrong
 
 #: So much of what a command said last is told, in bytes.
 _TAIL = 2_000
@@ -36,11 +34,11 @@ def run_command(
 
     Raises:
         OutputRefused: it ended with another status than 0, was ended, or wrote no output.
-        InferrerBroken: it has no run.sh.
+        PackageWrong: it has no run.sh.
     """
     script = package.run
     if script is None:
-        raise InferrerBroken(f"The package {package.id} has no run.sh in {package.framework}, so it cannot be run.")
+        raise PackageWrong(f"The package {package.id} has no run.sh in {package.framework}, so it cannot be run.")
     given, answered, work = folder / "input.csv", folder / "output.csv", folder / "work"
     work.mkdir()
     _write_input(given, smiles)
@@ -58,10 +56,10 @@ def run_command(
         status = _ended(process, limit=limit)
     if status != 0:
         told = f"run.sh ended with exit status {status}" if status > 0 else f"run.sh was ended by {_signal(-status)}"
-        raise OutputRefused("command_failed", f"{told}. It said last: {_tail(said)}", code=FailureCode.MODEL_ERROR)
+        raise OutputRefused("command_failed", f"{told}. It said last: {_tail(said)}", code="MODEL_ERROR")
     if not answered.is_file():
         told = f"run.sh ended well and wrote no output. It said last: {_tail(said)}"
-        raise OutputRefused("command_failed", told, code=FailureCode.MODEL_ERROR)
+        raise OutputRefused("command_failed", told, code="MODEL_ERROR")
     return answered
 
 
@@ -80,12 +78,12 @@ def blankless() -> str:
     A folder for temporary files whose path holds no blank, since scripts of packages do not quote their arguments.
 
     Raises:
-        InferrerBroken: there is none.
+        PackageWrong: there is none.
     """
     for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
         if not any(character.isspace() for character in folder) and os.access(folder, os.W_OK):
             return folder
-    raise InferrerBroken("Packages need a folder for temporary files whose path holds no blank; set TMPDIR to one.")
+    raise PackageWrong("Packages need a folder for temporary files whose path holds no blank; set TMPDIR to one.")
 
 
 def _write_input(path: Path, smiles: Sequence[str]) -> None:
@@ -111,7 +109,7 @@ def _ended(process: "subprocess.Popen[bytes]", *, limit: timedelta | None) -> in
         process.wait()
         seconds = limit.total_seconds() if limit else 0
         told = f"run.sh did not end within {seconds:g} s"
-        raise OutputRefused("command_failed", told, code=FailureCode.MODEL_ERROR) from error
+        raise OutputRefused("command_failed", told, code="MODEL_ERROR") from error
 
 
 def _signal(number: int) -> str:

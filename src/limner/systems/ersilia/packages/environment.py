@@ -9,8 +9,7 @@ from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 
-from limner.errors import InferrerBroken
-from limner.systems.ersilia.packages.base import Needs
+from limner.systems.ersilia.packages.base import Needs, PackageWrong
 
 #: Where environments of packages lie, seen from a project's folder.
 ENVIRONMENTS = Path(".limner") / "environments"
@@ -42,13 +41,13 @@ def environment_of(needs: Needs) -> dict[str, str]:
     Python's minor version, and by name the versions of the pinned packages, where the package would run now.
 
     Raises:
-        InferrerBroken: a pinned package is not installed there, or its interpreter does not answer.
+        PackageWrong: a pinned package is not installed there, or its interpreter does not answer.
     """
     interpreter = own_interpreter(needs)
     found = _here(needs.pins) if interpreter is None else _there(interpreter, needs.pins)
     missing = [f"{name}=={version}" if version else name for name, version in needs.pins.items() if name not in found]
     if missing:
-        raise InferrerBroken(f"The package needs {', '.join(sorted(missing))}, which is not installed here.")
+        raise PackageWrong(f"The package needs {', '.join(sorted(missing))}, which is not installed here.")
     return found
 
 
@@ -78,4 +77,4 @@ def _there(interpreter: Path, names: Mapping[str, str]) -> dict[str, str]:
         said = subprocess.run(asked, capture_output=True, timeout=_PATIENCE.total_seconds(), check=True).stdout
         return {str(name): str(version) for name, version in json.loads(said).items()}
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise InferrerBroken(f"The environment in {interpreter.parent.parent} does not answer: {error}") from error
+        raise PackageWrong(f"The environment in {interpreter.parent.parent} does not answer: {error}") from error

@@ -4,8 +4,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 
-from limner.errors import InferrerBroken
-from limner.systems.ersilia.packages.base import Package
+from limner.systems.ersilia.packages.base import Package, PackageWrong
 
 
 def load_function(package: Package) -> Callable[[Sequence[str]], object]:
@@ -13,24 +12,24 @@ def load_function(package: Package) -> Callable[[Sequence[str]], object]:
     The function that the package's metadata name as ``In Process``: ``predict(smiles) -> rows, or an array``.
 
     Raises:
-        InferrerBroken: there is none, or its module cannot be imported.
+        PackageWrong: there is none, or its module cannot be imported.
     """
     place, _, name = (package.in_process or "").partition(":")
     path = package.framework / place
     if not place or not path.is_file():
-        raise InferrerBroken(f"The package {package.id} names no function that is there: {package.in_process!r}.")
+        raise PackageWrong(f"The package {package.id} names no function that is there: {package.in_process!r}.")
     spec = importlib.util.spec_from_file_location(f"package_{package.id}_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise InferrerBroken(f"The package {package.id}: {place} is no Python module.")
+        raise PackageWrong(f"The package {package.id}: {place} is no Python module.")
     module = importlib.util.module_from_spec(spec)
     # What lies beside it may be imported by it, as when it is run as a script.
     sys.path.append(str(path.parent))
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # a package's module may raise anything while it is imported
-        raise InferrerBroken(f"{package.id}: {place} cannot be imported: {type(error).__name__}: {error}") from error
+        raise PackageWrong(f"{package.id}: {place} cannot be imported: {type(error).__name__}: {error}") from error
     found = getattr(module, name, None)
     if not callable(found):
-        raise InferrerBroken(f"{package.id}: {place} has no function {name}.")
+        raise PackageWrong(f"{package.id}: {place} has no function {name}.")
     function: Callable[[Sequence[str]], object] = found
     return function

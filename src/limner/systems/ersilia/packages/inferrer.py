@@ -5,14 +5,13 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from limner.domain.failures import FailureCode
+from limner.systems.ersilia.packages.archive import unpack
 from limner.systems.ersilia.packages.base import Needs, OutputRefused, Package
 from limner.systems.ersilia.packages.cells import Cells, cells_of_rows
 from limner.systems.ersilia.packages.command import blankless, own_folder, run_command
 from limner.systems.ersilia.packages.environment import environment_of, own_interpreter
+from limner.systems.ersilia.packages.folder import read_folder
 from limner.systems.ersilia.packages.in_process import load_function
-from limner.systems.ersilia.packages.packing import unpack
-from limner.systems.ersilia.packages.reading import read_package
 
 
 class PackageInferrer:
@@ -27,7 +26,7 @@ class PackageInferrer:
 
     def __init__(self, model: Path, python: str | None = None, pins: Mapping[str, str] | None = None) -> None:
         self._home = tempfile.TemporaryDirectory(prefix="package-", dir=blankless())
-        self.package = read_package(unpack(model, into=Path(self._home.name) / "model"))
+        self.package = read_folder(unpack(model, into=Path(self._home.name) / "model"))
         self._interpreter = own_interpreter(Needs(python=python, pins=pins or {}))
         self._function = load_function(self.package) if self.package.in_process and not self._interpreter else None
 
@@ -100,4 +99,4 @@ def _called(function: Callable[[Sequence[str]], object], smiles: Sequence[str]) 
         raise
     except Exception as error:  # a package's function may raise anything
         told = f"{type(error).__name__}: {error}"
-        raise OutputRefused("command_failed", told, code=FailureCode.MODEL_ERROR) from error
+        raise OutputRefused("command_failed", told, code="MODEL_ERROR") from error

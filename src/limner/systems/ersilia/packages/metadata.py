@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from limner.errors import UsageError
+from limner.systems.ersilia.packages.base import PackageWrong
 
 #: The files that are looked for, the first one wins.
 FILES = ("metadata.yml", "metadata.yaml", "metadata.json")
@@ -69,17 +69,17 @@ def read_metadata(folder: Path) -> Metadata:
     The metadata of the package in *folder*.
 
     Raises:
-        UsageError: there are none, or they are wrong; the sentence names file and field.
+        PackageWrong: there are none, or they are wrong; the sentence names file and field.
     """
     path = next((folder / name for name in FILES if (folder / name).is_file()), None)
     if path is None:
-        raise UsageError(f"{folder} is no model package: it has no {' and no '.join(FILES[::2])}.")
+        raise PackageWrong(f"{folder} is no model package: it has no {' and no '.join(FILES[::2])}.")
     try:
         return Metadata.model_validate(_parsed(path))
     except ValidationError as error:
         first = error.errors()[0]
         field = " ".join(str(part) for part in first["loc"]) or "the file"
-        raise UsageError(f"{path}: {field}: {first['msg']}.") from error
+        raise PackageWrong(f"{path}: {field}: {first['msg']}.") from error
 
 
 def _parsed(path: Path) -> object:
@@ -91,7 +91,7 @@ def _parsed(path: Path) -> object:
 
         return yaml.safe_load(text)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+        raise PackageWrong(f"{path} cannot be read: {error}") from error
     except Exception as error:
         # PyYAML's errors have no base class that is there without it.
-        raise UsageError(f"{path} is not valid YAML: {error}") from error
+        raise PackageWrong(f"{path} is not valid YAML: {error}") from error

@@ -6,8 +6,7 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from limner.errors import UsageError
-from limner.systems.ersilia.packages.base import Needs
+from limner.systems.ersilia.packages.base import Needs, PackageWrong
 
 #: Beside packages of the flat layout: ``model_id,python,pins``.
 TABLE = "environments.csv"
@@ -20,7 +19,7 @@ def read_needs(folder: Path, *, model: str) -> Needs:
     Python's version and the pins of the package in *folder*; empty where it names none.
 
     Raises:
-        UsageError: install.yml cannot be read.
+        PackageWrong: install.yml cannot be read.
     """
     if (folder / "install.yml").is_file():
         return _of_install(folder / "install.yml")
@@ -42,9 +41,9 @@ def _of_install(path: Path) -> Needs:
     try:
         said = yaml.safe_load(path.read_text(encoding="utf-8-sig")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+        raise PackageWrong(f"{path} cannot be read: {error}") from error
     if not isinstance(said, dict):
-        raise UsageError(f"{path} holds no list of commands; write python: and commands:.")
+        raise PackageWrong(f"{path} holds no list of commands; write python: and commands:.")
     pins: dict[str, str] = {}
     for command in said.get("commands") or ():
         words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]

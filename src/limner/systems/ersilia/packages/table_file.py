@@ -1,12 +1,13 @@
 """Reads and checks the CSV file that a package's command wrote: first its columns, then every cell."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from limner.systems.ersilia.nouns import Column, ColumnType
+from limner.systems.ersilia.columns import Column, ColumnType
 from limner.systems.ersilia.packages.base import OutputRefused
 from limner.systems.ersilia.packages.cells import Cells, Strip, cells_of, number_strip
 
@@ -23,11 +24,35 @@ def read_output(path: Path, *, columns: tuple[Column, ...], count: int) -> Cells
             another), so that no row of it can be taken.
     """
     frame = _frame(path)
+    _refuse_shape(frame.columns, len(frame), columns=columns, count=count)
+    return _cells(frame, columns=columns)
+
+
+def cells_of_text(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, columns: tuple[Column, ...], count: int
+) -> Cells:
+    """
+    The same of a table that was read already, cell by cell.
+
+    Raises:
+        OutputRefused: as of :func:`read_output`; a row of another length is ``misaligned``.
+    """
+    _refuse_shape(list(header), len(rows), columns=columns, count=count)
+    if any(len(row) != len(header) for row in rows):
+        raise OutputRefused("misaligned", f"a row has another number of cells than the {len(header)} of the header")
+    series = [pl.Series(name, [row[n] for row in rows], dtype=pl.String) for n, name in enumerate(header)]
+    return _cells(pl.DataFrame(series), columns=columns)
+
+
+def _refuse_shape(header: list[str], rows: int, *, columns: tuple[Column, ...], count: int) -> None:
     names = [column.name for column in columns]
-    if frame.columns != names:
-        raise OutputRefused("bad_columns", _difference(frame.columns, names))
-    if len(frame) != count:
-        raise OutputRefused("misaligned", f"{len(frame)} rows came for {count} molecules")
+    if header != names:
+        raise OutputRefused("bad_columns", _difference(header, names))
+    if rows != count:
+        raise OutputRefused("misaligned", f"{rows} rows came for {count} molecules")
+
+
+def _cells(frame: pl.DataFrame, *, columns: tuple[Column, ...]) -> Cells:
     wrong: dict[int, list[str]] = {}
     strips = [_strip(frame[column.name], column=column, wrong=wrong) for column in columns]
     return cells_of(strips, columns=columns, wrong=wrong)

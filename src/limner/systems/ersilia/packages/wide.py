@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from limner.systems.ersilia.nouns import Cell, ColumnType
+from limner.systems.ersilia.columns import Cell, ColumnType
 from limner.systems.ersilia.packages.cells import Cells
 
 #: Media type of such a file.

@@ -1,0 +1,1 @@
+python $1/code/eos7jio.py $2 $3
