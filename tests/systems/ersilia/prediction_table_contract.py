@@ -8,7 +8,8 @@ import pytest
 from limner.clock import MovedClock
 from limner.domain.failures import FailureCode
 from limner.errors import UsageError
-from limner.systems.ersilia.nouns import Cell, Column, ColumnType, Failed, KeyScheme, Prediction, Release
+from limner.systems.ersilia.columns import Cell, Column, ColumnType
+from limner.systems.ersilia.nouns import Failed, KeyScheme, Prediction, Release
 from limner.systems.ersilia.predictions.base import PredictionTable, Written
 
 WEIGHT = Column(name="weight", type=ColumnType.FLOAT, direction="", description="Molecular weight")

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from limner.domain.failures import FailureCode
-from limner.systems.ersilia.nouns import Cell, Failed, KeyScheme, Prediction, Release
+from limner.systems.ersilia.columns import Cell
+from limner.systems.ersilia.nouns import Failed, KeyScheme, Prediction, Release
 
 # The first byte says whether what follows is MessagePack as it is, or packed by zlib.
 _PLAIN, _PACKED = b"\0", b"\1"

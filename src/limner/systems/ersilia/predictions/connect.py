@@ -1,11 +1,20 @@
-"""From a URL to a prediction table; the only file that knows the kinds."""
+"""From a URL to a prediction table, or to another place of predictions; the only file that knows the kinds."""
 
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from limner.clock import Clock
-from limner.errors import ConfigurationError
+from limner.errors import ConfigurationError, MissingExtra
 from limner.settings import Project
 from limner.systems.ersilia.predictions.base import PredictionTable
+
+if TYPE_CHECKING:
+    from limner.systems.ersilia.predictions.cursor import Cursor
+    from limner.systems.ersilia.predictions.files import Files
+    from limner.systems.ersilia.predictions.places import Place
+    from limner.systems.ersilia.predictions.sql import SqlPredictions
 
 #: Not the store's own schema: a publisher that writes would hold up the engine there.
 _BESIDE = "_predictions"
@@ -23,12 +32,55 @@ def connect_predictions(url: str, *, clock: Clock | None = None) -> PredictionTa
     """
     kind = urlsplit(url).scheme
     if kind in ("sqlite", "postgresql"):
-        from limner.systems.ersilia.predictions.sql import SqlPredictions
-
-        return SqlPredictions(url, clock=clock)
+        return connect_own(url, clock=clock)
     raise ConfigurationError(
         f"No prediction table speaks {kind}:; known are sqlite:///PATH and postgresql://USER@HOST/DATABASE."
     )
+
+
+def connect_own(url: str, *, clock: Clock | None = None) -> "SqlPredictions":
+    """The project's own table behind *url*, which also notes what was published where."""
+    from limner.systems.ersilia.predictions.sql import SqlPredictions
+
+    return SqlPredictions(url, clock=clock)
+
+
+def connect_files(url: str) -> "Files":
+    """
+    The files behind *url*: a path, ``file:///folder``, or ``s3://bucket/prefix``.
+
+    Raises:
+        ConfigurationError: the address is not understood.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "s3":
+        from limner.artifacts.s3_place import place_of
+
+        place = place_of(url)
+        if find_spec("s3fs") is None:
+            raise MissingExtra(extra="s3", needs="Writing predictions to an object store")
+        from limner.systems.ersilia.predictions.bucket import Bucket
+
+        return Bucket(place)
+    if "://" in url and parts.scheme != "file":
+        raise ConfigurationError(
+            f"Predictions do not go to {url}; known are folders, s3://BUCKET/PREFIX and dynamodb://TABLE."
+        )
+    from limner.systems.ersilia.predictions.files import Folder
+
+    return Folder(Path(unquote(parts.path) if parts.scheme == "file" else url))
+
+
+def connect_place(url: str, *, cursor: "Cursor", clock: Clock | None = None) -> "Place":
+    """
+    The place behind *url*: ``dynamodb://table``, or files as :func:`connect_files` knows them.
+
+    Raises:
+        ConfigurationError: the address is not understood.
+    """
+    from limner.systems.ersilia.predictions.files_place import FilesPlace
+
+    return FilesPlace(connect_files(url), cursor=cursor)
 
 
 def predictions_url(project: Project) -> str:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, insert, select
 
 from limner.store.dialect import upsert
 from limner.systems.ersilia.predictions.tables import published
@@ -38,6 +38,9 @@ class Outcome(Struct, frozen=True, kw_only=True):
     aside: bytes = b""
 
 
+#: In the place of a batch: a row that says which numbers are a job's.
+_RESERVED = -1
+
 _outcome = msgspec.msgpack.Decoder(Outcome)
 
 
@@ -65,6 +68,26 @@ class Cursor:
         with self._begun(writing=False) as connection:
             found = connection.execute(query.where(published.c.job == job, published.c.place == place)).all()
         return {batch: _outcome.decode(outcome) for batch, outcome in found}
+
+    def reserve(self, job: str, place: str, *, after: int, count: int) -> int:
+        """
+        The first of *count* numbers that no other job has in *place*, all above *after*; the same when asked again.
+        """
+        query = select(published.c.job, published.c.outcome)
+        with self._begun(writing=True) as connection:
+            found = connection.execute(query.where(published.c.place == place, published.c.batch == _RESERVED))
+            taken = {job: _outcome.decode(outcome) for job, outcome in found}
+            if job in taken:
+                return taken[job].new
+            first = max([after + 1, *(one.new + one.rows for one in taken.values())])
+            noted = msgspec.msgpack.encode(Outcome(worker="", began=0.0, ended=0.0, new=first, rows=count))
+            connection.execute(insert(published).values(job=job, place=place, batch=_RESERVED, outcome=noted))
+        return first
+
+    def reserved(self, job: str, place: str) -> int | None:
+        """What :meth:`reserve` answered; None where it was not asked."""
+        found = self.outcomes(job, place).get(_RESERVED)
+        return None if found is None else found.new
 
     def forget(self, job: str) -> None:
         """Let the job be published anew."""
