@@ -9,7 +9,7 @@ import typer
 from limner.cli.options import AsJson, values_of
 from limner.cli.output import document, moment, patience, say, table
 from limner.cli.root import SOME_FAILED
-from limner.cli.session import opened
+from limner.cli.session import opened, session_of
 
 if TYPE_CHECKING:
     from limner.models.registry import Entry
@@ -108,8 +108,17 @@ def show(ctx: typer.Context, reference: Reference, as_json: AsJson = False) -> N
 
 
 @models.command()
-def check(ctx: typer.Context, reference: Reference, as_json: AsJson = False) -> None:
-    """Check a version's file again: there, undamaged, no pickle, runs; exit status 1 where it is not."""
+def check(
+    ctx: typer.Context,
+    reference: Annotated[
+        str, typer.Argument(metavar="MODEL|FOLDER", help="As for the others, or a folder with a model package.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Check a version's file again, or a package by its golden example; exit status 1 where it is not sound."""
+    if Path(reference).is_dir():
+        _check_folder(ctx, Path(reference), as_json=as_json)
+        return
     with opened(ctx) as app, patience(f"Checking {reference}"):
         report = app.registry.check(reference)
     if as_json:
@@ -175,6 +184,30 @@ def train(
         say(*(f"The gate refuses it: {reason}" for reason in trained.refused_reasons))
     elif trained.alias != "champion":
         say(f"Use it: limner models promote {called}")
+
+
+def _check_folder(ctx: typer.Context, folder: Path, *, as_json: bool) -> None:
+    from limner.app.model_folders import check_folder
+    from limner.settings import load_project
+
+    session = session_of(ctx)
+    with patience(f"Checking {folder}"):
+        report = check_folder(folder, project=load_project(session.folder, options=session.options))
+    if as_json:
+        document({"model": report.model, "problems": report.problems, "warnings": report.warnings, **report.facts})
+    else:
+        say(f"{report.model}: {'refused' if report.problems else 'sound'}")
+        # Lists are for programs: what matters of them stands in the sentences that follow.
+        say(*(f"  {name}: {_fact(value)}" for name, value in report.facts.items() if not isinstance(value, list)))
+        say(*report.problems, *(f"Warning: {warning}" for warning in report.warnings))
+    if report.problems:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(f"{name} {item}" for name, item in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _list(ctx: typer.Context, name: str | None, *, as_json: bool) -> None:

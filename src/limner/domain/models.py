@@ -38,3 +38,15 @@ class ModelVersion(Struct, frozen=True, kw_only=True):
         return ModelRef(
             name=self.name, number=self.number, sha256=self.sha256, filename=self.filename, manifest=self.manifest
         )
+
+
+class FolderReport(Struct, frozen=True, kw_only=True):
+    """What a system found about a model that lies in a folder, before it is added."""
+
+    model: str
+    #: A sentence each, of why it is refused; it may be used where there is none.
+    problems: tuple[str, ...] = ()
+    #: A sentence each, of what works but not well.
+    warnings: tuple[str, ...] = ()
+    #: Whatever else was found out, by name.
+    facts: Mapping[str, Value] = field(default_factory=dict)

@@ -44,6 +44,9 @@ class System(Struct, frozen=True, kw_only=True):
     trainers: Mapping[str, Trainer] = field(default_factory=dict)
     #: Models that ship with it, by name: the resource's ``package:path``.
     models: Mapping[str, str] = field(default_factory=dict)
+    #: ``package.module:function`` with ``function(folder) -> FolderReport | None``: what `limner models check FOLDER`
+    #: says of a model that lies in a folder; None where it is none of this system's.
+    check_folder: str | None = None
     #: Forms of callbacks, by name: ``body(host, job, keys) -> dict``; see :mod:`limner.app.callback_pages`.
     callbacks: Mapping[str, str] = field(default_factory=dict)
     #: ``demo(app, say) -> None`` run by ``limner demo NAME``.

@@ -7,5 +7,6 @@ system = System(
     about="Molecules: what packaged models predict for a whole library, calculated once and looked up by key.",
     makers={"molecules": "limner.systems.ersilia.pipeline:molecules_pipeline"},
     needs=("rdkit", "pydantic", "yaml"),
+    check_folder="limner.systems.ersilia.packages.checking:check_folder",
     routes="limner.systems.ersilia.door.routes:routes",
 )
