@@ -41,7 +41,35 @@ class Score:
         time.sleep(self.seconds)
         return [{"score": score} for score in (np.array(x) @ self.weights).tolist()]
 '''
+SLICED = """
+from limner import Number, Pipeline, Stage
+
+pipeline = Pipeline("tiny", collection="things", slices={batch}, stages=[
+    Stage("score", infer="work:Score", reads={{"x": "x"}}, params={{"seconds": {seconds}}},
+          outputs={{"score": Number()}}),
+])
+"""
+OVER_COLUMNS = '''
+import time
+
+import numpy as np
+
+
+class Score:
+    """A tiny model."""
+
+    version = "1"
+
+    def __init__(self, seconds: float) -> None:
+        self.weights, self.seconds = np.linspace(-1, 1, 16), seconds
+
+    def infer(self, x: np.ndarray) -> np.ndarray:
+        time.sleep(self.seconds * len(x) / 1000)
+        return x @ self.weights
+'''
 WEIGHTS = np.linspace(-1, 1, 16)
+#: Rows of a slice, and of a batch of those who are given whole batches.
+SLICE = 50_000
 
 
 def write_source(file: Path, count: int) -> Path:
@@ -72,7 +100,27 @@ def score(numbers: npt.NDArray[np.float32], seconds: float = 0.0) -> list[float]
 
 
 def limner(file: Path, *, batch: int, seconds: float) -> tuple[Stopwatch, int]:
-    """Limner: the time of the run, its start included, and results that stand in the store."""
+    """Limner over slices of the table: results stand by record and version, in one file for each slice."""
+    import limner
+
+    files = {"pipeline.py": SLICED.format(batch=SLICE, seconds=seconds), "work.py": OVER_COLUMNS}
+    with project(files) as folder, limner.open(folder) as app:
+        with stopwatch() as watch:
+            summary = app.run("tiny", file)
+        rows = pq.ParquetFile(file).metadata.num_rows
+        assert summary.rows is not None
+        assert summary.rows["score"].done == rows
+        # Any of them is found by its id, with the value that the model gives.
+        (found,) = (row for table in app.tables("things", ids=[f"r{rows // 2}"]) for row in table.to_pylist())
+        assert abs(found["score.score"] - float(np.array(found["x"], dtype=np.float32) @ WEIGHTS)) < 1e-6
+        with sqlite3.connect(folder / ".limner/limner.db") as connection:
+            (slices,) = connection.execute("SELECT count(*) FROM results WHERE status = 1").fetchone()
+        assert slices == -(-rows // SLICE)
+    return watch, rows
+
+
+def limner_by_record(file: Path, *, batch: int, seconds: float) -> tuple[Stopwatch, int]:
+    """Limner with a row of the store for each record: the time of the run, and results that stand there."""
     import limner
 
     files = {"pipeline.py": PIPELINE.format(batch=batch, seconds=seconds), "work.py": INFERRERS}
@@ -122,6 +170,43 @@ def grouped(pages: Iterator[tuple[list[str], npt.NDArray[np.float32]]], size: in
         yield list(group)
 
 
+def ray_data(file: Path, *, batch: int, seconds: float) -> tuple[Stopwatch, int]:
+    """Ray Data as its guide to batch inference writes it: Parquet in, Parquet out."""
+    import ray
+
+    def infer(rows: dict[str, npt.NDArray[np.float32]]) -> dict[str, object]:
+        numbers = np.stack(list(rows["x"])) if rows["x"].ndim == 1 else rows["x"]
+        return {"id": rows["id"], "score": score(numbers, seconds * len(numbers) / 1000)}
+
+    with project({}) as folder:
+        out = folder / "out"
+        with stopwatch() as watch:
+            ray.init(num_cpus=os.cpu_count(), log_to_driver=False, include_dashboard=False)
+            ray.data.DataContext.get_current().enable_progress_bars = False
+            ray.data.read_parquet(str(file)).map_batches(infer, batch_size=SLICE).write_parquet(str(out))
+        stored = sum(pq.ParquetFile(one).metadata.num_rows for one in out.glob("*.parquet"))
+        ray.shutdown()
+    return watch, stored
+
+
+def pixeltable(file: Path, *, batch: int, seconds: float) -> tuple[Stopwatch, int]:
+    """Pixeltable: a table of the rows, and a computed column by a batched function."""
+    with project({}) as folder:
+        os.environ["PIXELTABLE_HOME"] = str(folder / "pixeltable")
+        os.environ["PIXELTABLE_VERBOSITY"] = "0"
+        os.environ["BENCH_SECONDS"] = str(seconds)
+        import pixeltable as pxt
+        from peers.pixeltable_functions import infer
+
+        with stopwatch() as watch:
+            table = pxt.create_table("things", {"id": pxt.String, "x": pxt.Array[(16,), pxt.Float]})  # type: ignore[misc]
+            table.add_computed_column(score=infer(table.x))
+            for ids, numbers in batches(file, SLICE):
+                table.insert([{"id": one, "x": row} for one, row in zip(ids, numbers.astype(np.float32), strict=True)])
+        stored = int(table.where(table.score != None).count())  # noqa: E711  its own way to ask
+    return watch, stored
+
+
 def pool(file: Path, *, batch: int, seconds: float) -> tuple[Stopwatch, int]:
     """A pool of processes from the standard library; its results are counted and not stored."""
     stored = 0
@@ -140,9 +225,12 @@ def main() -> None:
     """Measure one of them."""
     ways: dict[str, Callable[..., tuple[Stopwatch, int]]] = {
         "limner": limner,
+        "limner, record by record": limner_by_record,
         "limit: loop to Parquet": loop_to_parquet,
         "limit: loop to SQLite": loop_to_sqlite,
         "multiprocessing": pool,
+        "ray": ray_data,
+        "pixeltable": pixeltable,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--who", choices=ways, default="limner")

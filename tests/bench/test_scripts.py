@@ -44,7 +44,10 @@ def test_a_durable_pipeline_stores_two_results_a_record(bench: Bench, who: str) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("who", ["limner", "multiprocessing", "limit: loop to Parquet", "limit: loop to SQLite"])
+@pytest.mark.parametrize(
+    "who",
+    ["limner", "limner, record by record", "multiprocessing", "limit: loop to Parquet", "limit: loop to SQLite"],
+)
 def test_batch_inference_has_a_result_for_each_record(bench: Bench, who: str) -> None:
     """Work B ends with a score for each record, whoever computes it."""
     figures = bench.figures("batch.py", "--who", who, "--records", "1050", "--batch", "100", "--model-ms", "1")
