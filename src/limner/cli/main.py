@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -59,6 +60,9 @@ app.add_typer(tokens.token, name="token")
 app.command("train")(train)
 for name, verb in making.VERBS[1:]:
     app.command(name)(verb)
+# Verbs that systems bring: light modules, since help shows all of them.
+for point in sorted(entry_points(group="limner.verbs"), key=lambda point: point.name):
+    app.command(point.name)(point.load())
 
 
 def main() -> None:

@@ -189,7 +189,7 @@ def _tell(found: "WorkersView", *, now: float) -> None:
         table(("implementation", "live", "ready", "backlog", "oldest", "p50", "p95"), shown)
 
 
-def duration(text: str) -> timedelta:
+def duration(text: str, *, option: str = "--walltime") -> timedelta:
     """
     A time as SLURM writes it, ``90`` (seconds), ``MM:SS``, ``HH:MM:SS`` or ``D-HH:MM:SS``; or by units, ``5h30m``.
 
@@ -202,7 +202,7 @@ def duration(text: str) -> timedelta:
     days, dash, rest = text.strip().partition("-")
     parts = (rest if dash else days).split(":")
     if not all(part.isdecimal() for part in parts) or len(parts) > 3 or (dash and not days.isdecimal()):
-        raise UsageError(f"--walltime {text} is no time; write seconds, MM:SS, HH:MM:SS, D-HH:MM:SS or 5h30m.")
+        raise UsageError(f"{option} {text} is no time; write seconds, MM:SS, HH:MM:SS, D-HH:MM:SS or 5h30m.")
     seconds = 0
     for part in parts:
         seconds = 60 * seconds + int(part)

@@ -10,7 +10,8 @@ from limner.domain.failures import FailureCode
 from limner.domain.values import Value, decode
 from limner.errors import ArtifactMissing
 from limner.settings import Project
-from limner.systems.ersilia.nouns import Cell, Failed, Prediction
+from limner.systems.ersilia.columns import Cell
+from limner.systems.ersilia.nouns import Failed, Prediction
 from limner.systems.ersilia.precalc.fates import FateRow, FatesFile, State
 from limner.systems.ersilia.precalc.nouns import PublishRow
 from limner.systems.ersilia.reasons import Reason

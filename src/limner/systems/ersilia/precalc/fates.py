@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+#: Rows that a tally names one by one.
+_SHOWN = 1_000
+
+
 class State(StrEnum):
     """What became of one row."""
 
@@ -151,15 +155,18 @@ class Tally:
     def __init__(self) -> None:
         self._states: Counter[State] = Counter()
         self._reasons: Counter[str] = Counter()
+        #: What became of the first rows that were not stored.
+        self.by_row: dict[int, str] = {}
 
     def counting(self, rows: Iterable[FateRow]) -> Iterator[FateRow]:
         """Pass *rows* on."""
         for row in rows:
             self._states[row.state] += 1
-            if row.state is State.FAILED and row.failed is not None:
-                self._reasons[row.failed.reason] += 1
-            elif row.first:
-                self._reasons[row.state.value] += 1
+            reason = _reason(row)
+            if reason is not None:
+                self._reasons[reason] += 1
+                if len(self.by_row) < _SHOWN:
+                    self.by_row[row.row] = f"{reason} of {row.first}" if row.first else reason
             yield row
 
     def counts(self, *, blank_lines: int) -> Counts:
@@ -170,6 +177,12 @@ class Tally:
             blank_lines=blank_lines,
             reasons=dict(sorted(self._reasons.items())),
         )
+
+
+def _reason(row: FateRow) -> str | None:
+    if row.state is State.FAILED and row.failed is not None:
+        return row.failed.reason
+    return row.state.value if row.first else None
 
 
 class FatesFile:

@@ -9,12 +9,15 @@ from msgspec import Struct
 from limner.app.app import App
 from limner.domain.models import ModelVersion
 from limner.domain.values import Value
-from limner.errors import NotFound
+from limner.errors import ModelRefused, NotFound
 from limner.models.moves import CHAMPION
 from limner.systems.ersilia.nouns import Release
+from limner.systems.ersilia.packages.archive import unpack
 from limner.systems.ersilia.packages.base import Package
-from limner.systems.ersilia.packages.packing import pack, unpack
+from limner.systems.ersilia.packages.golden import Verdict, check_package
+from limner.systems.ersilia.packages.packing import pack
 from limner.systems.ersilia.packages.reading import HUB, find_packages, read_package
+from limner.systems.ersilia.packages.releases import release_of
 
 #: Below a project's folder: its own packages.
 OWN = "packages"
@@ -29,7 +32,8 @@ class Chosen(Struct, frozen=True, kw_only=True):
     def release(self, environment: Mapping[str, str]) -> Release:
         """What is predicted with, in the environment that a worker said."""
         manifest = self.version.manifest
-        return self.package.released(
+        return release_of(
+            self.package,
             environment=environment,
             deterministic=manifest.get("deterministic") is not False,
             checked=manifest.get("checked") is not False,
@@ -64,7 +68,11 @@ def packages_of(app: App) -> dict[str, Package]:
 
 def _register(app: App, package: Package, *, unchecked: bool) -> ModelVersion:
     """Check a package, and let it be the champion of its model."""
-    manifest = _manifest(package, unchecked=unchecked)
+    verdict = None if unchecked else check_package(package)
+    if verdict is not None and not verdict.allowed:
+        told = f"The package {package.id} in {package.folder} was refused"
+        raise ModelRefused(f"{told}. {' '.join(verdict.problems)} --unchecked uses it all the same.")
+    manifest = _manifest(package, verdict)
     with TemporaryDirectory(prefix="limner-package-") as folder:
         version = app.registry.add(
             package.id,
@@ -77,13 +85,13 @@ def _register(app: App, package: Package, *, unchecked: bool) -> ModelVersion:
     return app.registry.promote(f"{package.id}@{version.number}", CHAMPION, by="precalc")
 
 
-def _manifest(package: Package, *, unchecked: bool) -> dict[str, Value]:
-    """What is registered of a package besides its bytes."""
+def _manifest(package: Package, verdict: Verdict | None) -> dict[str, Value]:
+    """What is registered of a package besides its bytes; without a verdict it was not checked."""
     return {
         "release": package.release,
         "consistency": package.consistency,
-        "deterministic": True,
-        "checked": not unchecked,
+        "deterministic": verdict is None or verdict.deterministic,
+        "checked": verdict is not None,
     }
 
 

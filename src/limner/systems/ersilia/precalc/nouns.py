@@ -135,5 +135,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     published: list[str] = field(default_factory=list)
     #: How many stored rows have no value in a column, by column.
     nulls: Mapping[str, int] = field(default_factory=dict)
+    #: Row number and reason of the first rows that failed or repeat, repeats with the row that they repeat.
+    by_row: Mapping[int, str] = field(default_factory=dict)
     #: Why it stopped, where it did.
     stopped: str | None = None

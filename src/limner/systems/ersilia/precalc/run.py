@@ -1,7 +1,7 @@
 """A whole library through one model: its index, three jobs of the engine, the fates of its rows, and publishing."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
@@ -39,6 +39,7 @@ class Ended(Struct, frozen=True, kw_only=True):
     about: PrecalcJob
     #: Opens what is to be published, in any process.
     batches: OpenJob
+    by_row: Mapping[int, str]
 
 
 def _silent(_: Progress) -> None:
@@ -121,6 +122,7 @@ class Precalc:
         stopped = jobs.verdict(summary.job, records=summary.records, canary=False)
         inferred += summary.inferred
         outcome = self._outcome(ask, ended.job, ended.about, inferred=inferred, started=started)
+        outcome = structs.replace(outcome, by_row=ended.by_row)
         if stopped is not None:
             return structs.replace(outcome, state="stopped", stopped=stopped)
         return outcome if ask.only == PREDICT else self._published(ask, ended, outcome)
@@ -147,7 +149,7 @@ class Precalc:
         about = structs.replace(job_detail(job) or about, fates=fates, counts=counts, release=about.release)
         note(self._app, job.id, about)
         batches = OpenJob(project=self._app.project, job=job.id, fates=fates, node=node.pk, version=node.version or 0)
-        return Ended(job=job, about=about, batches=batches)
+        return Ended(job=job, about=about, batches=batches, by_row=tally.by_row)
 
     def _published(self, ask: Ask, ended: Ended, outcome: Outcome) -> Outcome:
         """Hand everything on to where it goes, and write down that it is there."""
