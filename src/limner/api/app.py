@@ -32,6 +32,8 @@ _PROBLEM: dict[str, object] = {
     "description": "What went wrong",
     "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
+#: Where files are put.
+_STREAMED = ("/api/v1/artifacts/", "/api/v1/requests/")
 #: What a request may be refused with.
 STATUSES = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 503, 504)
 
@@ -156,4 +158,4 @@ def _facade(name: str, known: Mapping[str, str], projects: Projects) -> APIRoute
 
 def _unbounded(scope: Scope) -> bool:
     """Whether a request's body is read a piece at a time into a file, under limits of its own."""
-    return bool(scope["method"] == "PUT" and scope["path"].startswith("/api/v1/artifacts/"))
+    return bool(scope["method"] == "PUT" and scope["path"].startswith(_STREAMED))

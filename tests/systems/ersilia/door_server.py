@@ -18,6 +18,11 @@ words = Pipeline(
     stages=[Stage("shout", infer="builtins:str", reads={"text": "text"}, outputs={"loud": Text()})],
 )
 """
+MOLECULES = """\
+from limner.systems.ersilia.pipeline import molecules_pipeline
+
+molecules = molecules_pipeline()
+"""
 
 
 def write_project(folder: Path, *, pipeline: str = EMPTY) -> Path:

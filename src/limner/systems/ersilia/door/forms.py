@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from limner.systems.ersilia.columns import Cell
 from limner.systems.ersilia.door.wanted import Block
-from limner.systems.ersilia.nouns import Cell
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from limner.domain.values import Value
 from limner.errors import UsageError
+from limner.systems.ersilia.columns import Cell, Column
 from limner.systems.ersilia.door.original import MOST
 from limner.systems.ersilia.library.rows import MAX_SMILES
-from limner.systems.ersilia.nouns import Cell, Column, Prediction, Release
+from limner.systems.ersilia.nouns import Prediction, Release
 
 ModelId = Annotated[str, Field(min_length=1, max_length=200)]
 
