@@ -16,7 +16,7 @@ from limner.app.looking import keys_in_scope, rows_of
 from limner.app.origins import Why, explained
 from limner.app.parts import Parts
 from limner.app.preparing import Request, lists
-from limner.app.running import Progress, Summary
+from limner.app.running import PAGE, Progress, Summary
 from limner.app.searching import Question, answer, catch_up
 from limner.app.slices import count_rows, tables_of, write_tables
 from limner.app.status import JobStatus, PipelineStatus, job_status, pipeline_status
@@ -43,6 +43,8 @@ _log = structlog.get_logger(__name__)
 
 #: Rows of a collection in one page of an export.
 _PAGE = 1000
+#: Slices in one transaction of the intake.
+_PAGE_OF_SLICES = 2
 
 
 def _silent(_: Progress) -> None:
@@ -84,9 +86,11 @@ class App(Parts):
         declared = self.pipeline(pipeline)
         named = [source] if isinstance(source, str | Path) else list(source or ())
         opened = [self.source(declared, one, collection=collection, shape=shape) for one in named]
+        # The first slices are inferred while the others are read.
+        size = _PAGE_OF_SLICES if declared.slices else PAGE
         request = Request(
             pipeline=declared.name,
-            pages=(page for one in opened for page in one.read(page=2000)) if opened else None,
+            pages=(page for one in opened for page in one.read(page=size)) if opened else None,
             ids=ids,
             since=since,
             until=until,
