@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from limner.systems.ersilia.packages.archive import unpack
@@ -29,6 +30,9 @@ class PackageInferrer:
         self.package = read_folder(unpack(model, into=Path(self._home.name) / "model"))
         self._interpreter = own_interpreter(Needs(python=python, pins=pins or {}))
         self._function = load_function(self.package) if self.package.in_process and not self._interpreter else None
+        if self._function is None:
+            # Before the first call, whose time is limited.
+            import_module("limner.systems.ersilia.packages.table_file")
 
     @staticmethod
     def environment(python: str | None = None, pins: Mapping[str, str] | None = None) -> Mapping[str, str]:
