@@ -2,11 +2,13 @@
 
 from limner.domain.systems import System
 
+_HOME = "limner.systems.ersilia"
+
 system = System(
     name="ersilia",
     about="Molecules: what packaged models predict for a whole library, calculated once and looked up by key.",
-    makers={"molecules": "limner.systems.ersilia.pipeline:molecules_pipeline"},
+    makers={"molecules": f"{_HOME}.pipeline:molecules_pipeline"},
     needs=("rdkit", "pydantic", "yaml"),
-    check_folder="limner.systems.ersilia.packages.checking:check_folder",
-    routes="limner.systems.ersilia.door.routes:routes",
+    check_folder=f"{_HOME}.packages.checking:check_folder",
+    routes=f"{_HOME}.door.routes:routes",
 )
