@@ -9,7 +9,7 @@ from limner.app.online_inputs import Input
 from limner.domain.values import Value, decode, encode
 from limner.errors import NotFound
 from limner.systems.ersilia.door.looking_up import look_up
-from limner.systems.ersilia.door.tables import Tables, champion_of
+from limner.systems.ersilia.door.tables import Tables
 from limner.systems.ersilia.door.wanted import Block, Molecule, Wanted, columns_of, described, places_of, result_of
 from limner.systems.ersilia.library.index import record_id
 from limner.systems.ersilia.nouns import KeyScheme
@@ -93,9 +93,8 @@ def _molecule(smiles: str, identity: Value, *, scheme: KeyScheme) -> Molecule:
 
 def _shelf(tables: Tables, caller: Caller, model: str, *, version: str | None) -> Shelf | None:
     shelf = tables.shelf(caller.host, model, version=version)
-    if shelf is None and champion_of(caller.host, model) is None:
-        known = sorted({one.release.model for one in tables.of(caller.host).shelves()})
-        raise NotFound(f"There is no model {model}; predictions are of: {', '.join(known) or 'none yet'}.")
+    if shelf is None and not tables.knows(caller.host, model):
+        raise NotFound(f"There is no model {model}; known are: {', '.join(tables.models(caller.host)) or 'none'}.")
     return shelf
 
 

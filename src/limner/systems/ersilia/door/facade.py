@@ -29,7 +29,7 @@ def router(tables: Tables, needs: Needs, *, prefix: str) -> APIRouter:
 
     def model(caller: Annotated[Caller, Depends(needs("read"))], modelid: Annotated[str, Query()]) -> bool:
         """Whether there is such a model here."""
-        return bool(tables.of(caller.host).shelves(modelid)) or _registered(caller, modelid)
+        return tables.knows(caller.host, modelid)
 
     for path in dict.fromkeys(("/predictions", f"{prefix}/predictions")):
         for method in ("GET", "POST"):
@@ -68,10 +68,6 @@ def caller_by_key(request: Request) -> Caller:
     if "x-api-key" in headers:
         headers["authorization"] = f"Bearer {headers['x-api-key']}"
     return auth.caller(headers, scope="read", address=address_of(request.scope))
-
-
-def _registered(caller: Caller, model: str) -> bool:
-    return "@" not in model and bool(model) and bool(caller.host.app.registry.listing(model))
 
 
 def _response(reply: Reply) -> Response:

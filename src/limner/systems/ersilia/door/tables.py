@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from limner.app.hosting import Host
 from limner.systems.ersilia.door.looking_up import look_up, shelf_of
 from limner.systems.ersilia.nouns import Prediction
+from limner.systems.ersilia.pipeline import NAME, PREDICT
 from limner.systems.ersilia.predictions.base import PredictionTable, Shelf
 from limner.systems.ersilia.predictions.connect import connect_predictions, predictions_url
 
@@ -37,6 +38,18 @@ class Tables:
             NotFound: *version* is named and not there.
         """
         return shelf_of(self.of(host), model, version=version, champion=champion_of(host, model))
+
+    def knows(self, host: Host, model: str) -> bool:
+        """Whether there is such a model here: a package, a registered model, or predictions."""
+        pipeline = host.pipelines.get(NAME)
+        packaged = pipeline is not None and model in pipeline.stage(PREDICT).implementations
+        return packaged or champion_of(host, model) is not None or bool(self.of(host).shelves(model))
+
+    def models(self, host: Host) -> list[str]:
+        """Every model that there is here."""
+        pipeline = host.pipelines.get(NAME)
+        packaged = [] if pipeline is None else pipeline.stage(PREDICT).implementations
+        return sorted({*packaged, *(shelf.release.model for shelf in self.of(host).shelves())})
 
     def look(self, host: Host) -> Callable[[str, Sequence[str]], list[Prediction | None]]:
         """What looks keys of a model up in a project."""
