@@ -24,7 +24,8 @@ _NAME = 63
 
 def connect_predictions(url: str, *, clock: Clock | None = None) -> PredictionTable:
     """
-    The table behind *url*: ``sqlite:///path``, ``sqlite://`` in memory, or ``postgresql://user@host/db?schema=name``.
+    The table behind *url*: ``sqlite:///path``, ``sqlite://`` in memory, ``postgresql://user@host/db?schema=name``, or
+    ``dynamodb://table?region=…&endpoint_url=…``.
 
     Raises:
         ConfigurationError: the URL is not understood.
@@ -33,8 +34,15 @@ def connect_predictions(url: str, *, clock: Clock | None = None) -> PredictionTa
     kind = urlsplit(url).scheme
     if kind in ("sqlite", "postgresql"):
         return connect_own(url, clock=clock)
+    if kind == "dynamodb":
+        if find_spec("boto3") is None:
+            raise MissingExtra(extra="ersilia", needs="A prediction table in DynamoDB")
+        from limner.systems.ersilia.predictions.dynamodb import open_dynamodb
+
+        return open_dynamodb(url, clock=clock)
     raise ConfigurationError(
-        f"No prediction table speaks {kind}:; known are sqlite:///PATH and postgresql://USER@HOST/DATABASE."
+        f"No prediction table speaks {kind}:; known are sqlite:///PATH, postgresql://USER@HOST/DATABASE and "
+        "dynamodb://TABLE."
     )
 
 
@@ -78,6 +86,10 @@ def connect_place(url: str, *, cursor: "Cursor", clock: Clock | None = None) -> 
     Raises:
         ConfigurationError: the address is not understood.
     """
+    if urlsplit(url).scheme == "dynamodb":
+        from limner.systems.ersilia.predictions.table_place import TablePlace
+
+        return TablePlace(connect_predictions(url, clock=clock))
     from limner.systems.ersilia.predictions.files_place import FilesPlace
 
     return FilesPlace(connect_files(url), cursor=cursor)
