@@ -41,11 +41,12 @@ def run_command(
         raise PackageWrong(f"The package {package.id} has no run.sh in {package.framework}, so it cannot be run.")
     given, answered, work = folder / "input.csv", folder / "output.csv", folder / "work"
     work.mkdir()
+    framework = _without_blanks(package.framework.resolve(), link=folder / "framework")
     _write_input(given, smiles)
     said = folder / "said.txt"
     with said.open("wb") as out:
         process = subprocess.Popen(
-            ["bash", str(script.resolve()), str(package.framework.resolve()), str(given), str(answered)],
+            ["bash", str(script.resolve()), str(framework), str(given), str(answered)],
             cwd=work,
             env=_surroundings(interpreter, folder),
             stdin=subprocess.DEVNULL,
@@ -84,6 +85,14 @@ def blankless() -> str:
         if not any(character.isspace() for character in folder) and os.access(folder, os.W_OK):
             return folder
     raise PackageWrong("Packages need a folder for temporary files whose path holds no blank; set TMPDIR to one.")
+
+
+def _without_blanks(path: Path, *, link: Path) -> Path:
+    """*path*, or a link to it where blanks would take it apart."""
+    if not any(character.isspace() for character in str(path)):
+        return path
+    link.symlink_to(path)
+    return link
 
 
 def _write_input(path: Path, smiles: Sequence[str]) -> None:

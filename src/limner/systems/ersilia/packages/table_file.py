@@ -80,11 +80,18 @@ def _strip(cells: pl.Series, *, column: Column, wrong: dict[int, list[str]]) -> 
         for row, told in _no_numbers(cells):
             wrong.setdefault(row, []).append(f"column {column.name} holds {told[:50]!r}, which is no number")
     if column.type is ColumnType.INTEGER:
-        whole = cells.cast(pl.Int64, strict=False)
-        if whole.null_count() == cells.null_count():
-            # As they are written: 64 bits hold more digits than a float does.
-            return np.ma.masked_array(whole.fill_null(0).to_numpy(), mask=whole.is_null().to_numpy())
+        return _whole(cells, numbers, column=column, wrong=wrong)
     return number_strip(numbers.fill_null(float("nan")).to_numpy(), column=column, wrong=wrong)
+
+
+def _whole(cells: pl.Series, numbers: pl.Series, *, column: Column, wrong: dict[int, list[str]]) -> Strip:
+    """Integers, those without a point as they are written: 64 bits hold more digits than a float does."""
+    written = cells.cast(pl.Int64, strict=False)
+    exact = written.is_not_null()
+    others = numbers.set(exact, 0.0).fill_null(float("nan")).to_numpy()
+    kept = number_strip(others, column=column, wrong=wrong)
+    kept[exact.to_numpy()] = written.drop_nulls().to_numpy()
+    return kept
 
 
 def _no_numbers(cells: pl.Series) -> list[tuple[int, str]]:
