@@ -3,11 +3,12 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limner.cli.options import AsJson, CollectionName
+from limner.cli.options import AsJson, CollectionName, existing
 from limner.cli.output import document, moment, patience, say, span, table
 from limner.cli.root import SOME_FAILED
 from limner.cli.session import interruptible, opened
@@ -150,9 +151,20 @@ def audit(
         str | None, typer.Option(metavar="SOURCE", help="Compare with this source too: a folder or a file.")
     ] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended by itself.")] = False,
+    library: Annotated[
+        Path | None,
+        typer.Option("--library", metavar="FILE", help="Account for every row of this file instead, job by job."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """What is missing between records, results and index. Exit status 1 where anything is."""
+    if library is not None:
+        if pipeline or source or repair:
+            raise UsageError(
+                "--library accounts for the rows of a file, and goes without PIPELINE, --source, --repair."
+            )
+        _audit_library(ctx, existing(library), as_json=as_json)
+        return
     with opened(ctx) as app:
         names = [pipeline] if pipeline else [one.pipeline for one in app.status() if one.counts.records]
         found = {}
@@ -170,6 +182,26 @@ def audit(
                 table(("class", "records", "for example"), gaps)
             if not one.clean:
                 say(_mended(name, one, repaired=repair))
+    if not clean:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _audit_library(ctx: typer.Context, library: Path, *, as_json: bool) -> None:
+    """Account for every row of a file in the jobs that worked on it."""
+    from limner.app.library_audits import library_reports
+
+    with opened(ctx) as app, patience(f"Auditing {library.name}"):
+        found = library_reports(app, library)
+    clean = not any(report.problems for report in found)
+    if as_json:
+        document({"clean": clean, "jobs": found})
+    else:
+        for report in found:
+            say(f"{report.about}, {report.job}: {'every row is accounted for' if not report.problems else 'not whole'}")
+            table(("rows", "number"), report.counts.items())
+            if report.nulls:
+                table(("column without a value", "rows"), report.nulls.items())
+            say(*(f"  {problem}" for problem in report.problems))
     if not clean:
         raise typer.Exit(SOME_FAILED)
 

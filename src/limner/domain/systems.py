@@ -24,6 +24,20 @@ class Trainer(Struct, frozen=True, kw_only=True):
     gate: str | None = None
 
 
+class LibraryReport(Struct, frozen=True, kw_only=True):
+    """What an audit of one job over the rows of a file found."""
+
+    job: str
+    #: What the job was about, as a person calls it.
+    about: str
+    #: Rows by what became of them.
+    counts: Mapping[str, int]
+    #: Rows that were stored without a value in a column, by column.
+    nulls: Mapping[str, int] = field(default_factory=dict)
+    #: A sentence each, of what is not as it should be; whole where there is none.
+    problems: tuple[str, ...] = ()
+
+
 class System(Struct, frozen=True, kw_only=True):
     """What a plug-in brings; targets are ``package.module:name`` and are loaded when they are needed."""
 
@@ -47,6 +61,9 @@ class System(Struct, frozen=True, kw_only=True):
     #: ``package.module:function`` with ``function(folder) -> FolderReport | None``: what `limner models check FOLDER`
     #: says of a model that lies in a folder; None where it is none of this system's.
     check_folder: str | None = None
+    #: ``package.module:function`` with ``function(app, library) -> list of LibraryReport``: what ``limner audit
+    #: --library FILE`` says of the jobs that worked on the rows of a file.
+    audit_library: str | None = None
     #: Forms of callbacks, by name: ``body(host, job, keys) -> dict``; see :mod:`limner.app.callback_pages`.
     callbacks: Mapping[str, str] = field(default_factory=dict)
     #: ``demo(app, say) -> None`` run by ``limner demo NAME``.

@@ -10,5 +10,6 @@ system = System(
     makers={"molecules": f"{_HOME}.pipeline:molecules_pipeline"},
     needs=("rdkit", "pydantic", "yaml"),
     check_folder=f"{_HOME}.packages.checking:check_folder",
+    audit_library="limner.systems.ersilia.precalc.auditing:audit_library",
     routes=f"{_HOME}.door.routes:routes",
 )

@@ -83,7 +83,7 @@ class Jobs:
     def identify(self, index: LibraryIndex, about: PrecalcJob) -> Summary:
         """Take the library in, and identify what is new; where a job of this library was stopped, go on with it."""
         before = self.begun(about)
-        pages = _pages(index, after=0 if before is None else before.taken)
+        pages = pages_of(index, after=0 if before is None else before.taken)
         return self._run(Request(pipeline=NAME, pages=pages, choices=self._choices(IDENTIFY)), about, on=before)
 
     def survey(self, index: LibraryIndex) -> Survey:
@@ -191,7 +191,7 @@ def note(app: App, job: str, about: PrecalcJob) -> None:
         tx.jobs.replace(structs.replace(now, detail={**now.detail, DETAIL: msgspec.to_builtins(about)}))
 
 
-def _pages(index: LibraryIndex, *, after: int) -> Iterator[list[RecordIn | SetAside]]:
+def pages_of(index: LibraryIndex, *, after: int) -> Iterator[list[RecordIn | SetAside]]:
     """What of a library is taken in, a batch a page, without what was taken in already; repeats are left out."""
     passed = 0
     for number in range(index.batches):

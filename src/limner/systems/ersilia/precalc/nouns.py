@@ -64,6 +64,10 @@ class PrecalcJob(Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     #: Everything was published.
     published: bool = False
+    #: What the places are called that it was published to, the prediction table first.
+    places: list[str] = field(default_factory=list)
+    #: How many stored rows have no value in a column, by column.
+    nulls: Mapping[str, int] = field(default_factory=dict)
 
 
 class Counts(Struct, frozen=True, kw_only=True):

@@ -186,7 +186,14 @@ class Precalc:
         note(
             self._app,
             ended.job.id,
-            structs.replace(about, counts=counts, published=True, seconds=seconds),
+            structs.replace(
+                about,
+                counts=counts,
+                published=True,
+                places=list(published.places),
+                nulls=dict(published.nulls),
+                seconds=seconds,
+            ),
         )
         return structs.replace(
             outcome,
