@@ -22,7 +22,7 @@ def slices(file: Path, rows: int, *, known: list[str] | None = None) -> Source:
         file,
         collection="things",
         rows=rows,
-        artifacts=connect_artifacts(f"file:{file.parent}/artifacts"),
+        keep=connect_artifacts(f"file:{file.parent}/artifacts").put,
         known=lambda _: known or [],
     )
 

@@ -24,7 +24,7 @@ from limner.bus.connect import connect_bus
 from limner.clock import Clock, SystemClock
 from limner.domain.pipelines import Pipeline
 from limner.domain.records import Shape
-from limner.domain.slicing import name_of_slice
+from limner.domain.slicing import ARROW, name_of_slice
 from limner.domain.tasks import Runtime
 from limner.domain.values import Value
 from limner.engine.engine import Engine
@@ -37,6 +37,7 @@ from limner.settings import Project
 from limner.sources.base import Columns, Source
 from limner.sources.connect import connect_slices, connect_source
 from limner.store.connect import connect_store
+from limner.store.files import HeldArtifact
 from limner.store.store import Store, Transaction
 from limner.worker.cache import FileCache, keep_for
 from limner.worker.fetch import Fetcher, Resolver
@@ -105,7 +106,7 @@ class Parts:
                 spec,
                 collection=filled,
                 rows=pipeline.slices,
-                artifacts=self.artifacts,
+                keep=self._kept,
                 known=partial(self._slices, filled),
             )
         return connect_source(
@@ -116,6 +117,13 @@ class Parts:
             columns=Columns(parent_collection=_parents(pipeline, filled)),
             address_field=_address_field(pipeline),
         )
+
+    def _kept(self, data: bytes) -> str:
+        """Put the columns of a slice among the artifacts, from where workers may fetch them."""
+        sha256 = self.artifacts.put(data)
+        with self.store.transaction() as tx:
+            tx.held.add([HeldArtifact(sha256=sha256, size=len(data), kind=ARROW)], at=self.clock.now())
+        return sha256
 
     def _slices(self, collection: str, table: str) -> list[str]:
         """The slices of a table that are stored, in their order."""

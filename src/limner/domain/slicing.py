@@ -21,6 +21,8 @@ COLUMNS = "columns"
 SLICE = "slice"
 #: The output of a stage that names what it said of a slice's rows: a Parquet file among the artifacts.
 TABLE = "table"
+#: Media type of a slice's rows.
+ARROW = "application/vnd.apache.arrow.file"
 #: The column of the rows' ids.
 ID = "id"
 #: Columns that stand beside the outputs: the failure's code and its message, and why a row was skipped.

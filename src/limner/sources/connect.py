@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from limner.artifacts.base import Artifacts
 from limner.domain.records import Shape
 from limner.errors import UsageError
 from limner.sources.base import Columns, Source
@@ -64,11 +63,11 @@ def connect_slices(
     *,
     collection: str,
     rows: int,
-    artifacts: Artifacts,
+    keep: Callable[[bytes], str],
     known: Callable[[str], Iterable[str]],
 ) -> Source:
     """
-    The Parquet file that *spec* names as slices of *rows* rows, whose columns go to *artifacts*.
+    The Parquet file that *spec* names as slices of *rows* rows, whose columns *keep* puts among the artifacts.
 
     *known* tells the ids of the slices of a table, by its name, that are stored.
 
@@ -79,7 +78,7 @@ def connect_slices(
 
     path = Path(spec)
     _ending(path)
-    return Slices(path, collection=collection, rows=rows, artifacts=artifacts, known=known)
+    return Slices(path, collection=collection, rows=rows, keep=keep, known=known)
 
 
 def _of_path(

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limner.artifacts.base import Artifacts
 from limner.domain.records import RecordIn, SetAside
 from limner.domain.slicing import ID, SLICE, name_of_slice
 from limner.domain.values import Value
@@ -33,10 +32,14 @@ class Slices(Source):
         *,
         collection: str,
         rows: int,
-        artifacts: Artifacts,
+        keep: Callable[[bytes], str],
         known: Callable[[str], Iterable[str]] = lambda _: (),
     ) -> None:
-        """*known* tells the slices of the table of this name that are stored; those that are no more become empty."""
+        """
+        *keep* puts bytes among the artifacts and tells their SHA-256.
+
+        *known* tells the slices of the table of this name that are stored; those that are no more become empty.
+        """
         super().__init__(collection=collection)
         if importlib.util.find_spec("pyarrow") is None:
             raise MissingExtra(extra="tables", needs="Reading Parquet")
@@ -44,7 +47,7 @@ class Slices(Source):
             raise UsageError(f"{path} is no Parquet file, which a pipeline over slices reads; convert it first.")
         self._path = path
         self._rows = rows
-        self._artifacts = artifacts
+        self._keep = keep
         self._known = known
 
     def describe(self) -> str:
@@ -81,7 +84,7 @@ class Slices(Source):
     def _slice(self, table: str, number: int, rows: "pa.Table", *, first: int) -> Found:
         fields: dict[str, object] = {"table": table, "first": first + 1, "rows": rows.num_rows}
         if rows.num_rows:
-            fields[SLICE] = f"artifact:{self._artifacts.put(_bytes(rows))}"
+            fields[SLICE] = f"artifact:{self._keep(_bytes(rows))}"
         return _found(self.collection, name_of_slice(table, number), fields)
 
 
