@@ -57,6 +57,12 @@ class Worker:
                     self.files[file.sha256] = Path(file.path).read_bytes()
         return sorted(found, key=lambda outcome: outcome.index)
 
+    def peak(self) -> int:
+        """Bytes of memory that the process held at most so far."""
+        status = Path(f"/proc/{self._runner.pid}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1]) * 1024
+
     def close(self) -> None:
         """End the process."""
         self._runner.close()
