@@ -23,6 +23,7 @@ from limner.systems.ersilia.precalc.finding import library_file
 from limner.systems.ersilia.precalc.jobs import CANARY, Jobs, job_detail, note
 from limner.systems.ersilia.precalc.models import OWN, Chosen, choose
 from limner.systems.ersilia.precalc.nouns import Ask, Counts, Facts, Outcome, PrecalcJob
+from limner.systems.ersilia.precalc.planning import PrecalcPlan, plan_of
 from limner.systems.ersilia.precalc.shards import shards_of
 from limner.systems.ersilia.predictions.connect import predictions_url
 from limner.systems.ersilia.predictions.publication import Publication
@@ -85,6 +86,10 @@ class Precalc:
             )
             about = structs.replace(about, asked=_digest(ask, about, version=version.digest))
             return self._run(ask, jobs, index, about, chosen=chosen, started=started)
+
+    def plan(self, ask: Ask) -> PrecalcPlan:
+        """What :meth:`run` would do; see :func:`~limner.systems.ersilia.precalc.planning.plan_of`."""
+        return plan_of(self._app, self.pipeline(ask), ask)
 
     def pipeline(self, ask: Ask) -> Pipeline:
         """The project's own pipeline of molecules, or the one with its packages; the ask's own limit on one call."""

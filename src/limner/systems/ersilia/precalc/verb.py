@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from limner.cli.options import AsJson
-from limner.cli.output import document, say, span, table, warn
+from limner.cli.output import document, patience, say, span, table, warn
 from limner.cli.progress import Bar
 from limner.cli.root import SOME_FAILED
 from limner.cli.session import interruptible, opened
@@ -63,6 +63,9 @@ def precalc(
         list[str] | None,
         typer.Option("--from", metavar="FILES", help="With --only publish: CSV files that somebody else predicted."),
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what would be done, why, and how long; runs nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put a library of molecules through a model, and publish what it predicts. Exit status 1 where some failed."""
@@ -85,7 +88,10 @@ def precalc(
         unchecked=unchecked,
         only=only,
     )
-    _end(_run(ctx, ask), as_json=as_json)
+    if plan:
+        _plan(ctx, ask, as_json=as_json)
+    else:
+        _end(_run(ctx, ask), as_json=as_json)
 
 
 def _run(ctx: typer.Context, ask: "Ask") -> "Outcome":
@@ -93,6 +99,24 @@ def _run(ctx: typer.Context, ask: "Ask") -> "Outcome":
 
     with opened(ctx) as app, interruptible(ctx), Bar(f"{ask.model}") as bar:
         return Precalc(app, progress=bar).run(ask)
+
+
+def _plan(ctx: typer.Context, ask: "Ask", *, as_json: bool) -> None:
+    from limner.systems.ersilia.precalc.run import Precalc
+
+    with opened(ctx) as app, patience(f"Planning {ask.model}"):
+        found = Precalc(app).plan(ask)
+    if as_json:
+        document(found)
+        return
+    library = found.library
+    say(
+        f"{library.rows} rows: {library.molecules} molecules, {library.duplicate_rows} repeats, {library.set_aside} bad"
+    )
+    why = ", ".join(f"{count} {reason}" for reason, count in found.reasons.items())
+    say(f"{found.identify} to identify, {found.predict} to predict{f' ({why})' if why else ''}")
+    if found.predict:
+        say(f"{found.shards} shards on {found.workers_used} workers, about {span(found.seconds)}")
 
 
 def _end(outcome: "Outcome", *, as_json: bool) -> None:
