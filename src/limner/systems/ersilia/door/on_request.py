@@ -55,7 +55,7 @@ def predict_file(host: Host, tables: Tables, *, model: str, file: Path, request:
         ModelRefused: its package does not reproduce its golden example.
         UsageError: the file holds no molecule, or is no library.
     """
-    release = _release(host, model)
+    release = served_release(host, model)
     with TemporaryDirectory(prefix="limner-asked-") as folder:
         index_file = Path(folder) / "index.parquet"
         library = write_index(file, to=index_file, scheme=tables.of(host).scheme())
@@ -144,8 +144,15 @@ def _batches(host: Host, job: Job, wish: Wish) -> Iterator[list[PublishRow]]:
         ]
 
 
-def _release(host: Host, model: str) -> Release:
-    """What predicts now, in the environment that this server's workers have; served from now on, if it was not."""
+def served_release(host: Host, model: str) -> Release:
+    """
+    What predicts now, in the environment that this server's workers have; served from now on, if it was not.
+
+    Raises:
+        NotFound: there is no such model.
+        ModelRefused: its package does not reproduce its golden example.
+        UsageError: it cannot run here.
+    """
     chosen = choose(host.app, model)
     way = (PREDICT, model)
     host.pipeline(NAME)

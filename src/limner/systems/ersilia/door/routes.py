@@ -8,9 +8,10 @@ from fastapi.concurrency import run_in_threadpool
 
 from limner.api.auth import Caller
 from limner.app.projects import Projects
-from limner.systems.ersilia.door import facade, predictions_api, requests_api
+from limner.systems.ersilia.door import facade, precalc_api, predictions_api, requests_api
 from limner.systems.ersilia.door.finishing import Finishing
 from limner.systems.ersilia.door.on_request import predict_smiles
+from limner.systems.ersilia.door.runs import Runs
 from limner.systems.ersilia.door.settings import ersilia_settings
 from limner.systems.ersilia.door.tables import Tables
 
@@ -20,11 +21,14 @@ def routes(projects: Projects, needs: Callable[[str], Callable[[Request], Caller
     told = ersilia_settings(projects.project.settings)
     tables = Tables()
     finishing = Finishing(projects, tables)
+    runs = Runs(projects)
 
     @asynccontextmanager
     async def living(_: object) -> AsyncIterator[None]:
         finishing.start()
+        await run_in_threadpool(runs.start)
         yield
+        await run_in_threadpool(runs.stop)
         await run_in_threadpool(finishing.stop)
         tables.close()
 
@@ -37,4 +41,5 @@ def routes(projects: Projects, needs: Callable[[str], Callable[[Request], Caller
     made.include_router(facade.router(tables, needs, prefix=told.prefix))
     made.include_router(predictions_api.router(tables, needs, compute=compute))
     made.include_router(requests_api.router(projects, tables, finishing=finishing, days=told.request_days))
+    made.include_router(precalc_api.router(runs))
     return made

@@ -1,0 +1,78 @@
+"""A precalculation in a process of its own beside a server: told what to do by a line, tells how far it is by lines."""
+
+import os
+import signal
+import sys
+import threading
+
+import msgspec
+from msgspec import Struct
+
+from limner.app.app import App
+from limner.app.running import Interrupted, Progress
+from limner.errors import LimnerError
+from limner.settings import Project
+from limner.systems.ersilia.precalc.nouns import Ask, Outcome
+from limner.systems.ersilia.precalc.run import Precalc
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """What it is told: the first line of its input."""
+
+    project: Project
+    ask: Ask
+
+
+class Tells(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What it tells: one line of its output."""
+
+    #: The job of the engine that it is at, and how many of its records have ended.
+    job: str | None = None
+    records: int = 0
+    ended: int = 0
+    #: How it ended: one of the two.
+    outcome: Outcome | None = None
+    error: str | None = None
+
+
+def main() -> int:
+    """Do what the first line of the input says; end with the input, since whoever holds its other end is gone then."""
+    told = msgspec.json.decode(sys.stdin.buffer.readline(), type=Told, dec_hook=_path)
+    threading.Thread(target=_heed, name="input", daemon=True).start()
+    last: list[tuple[str, int, int]] = []
+
+    def progress(now: Progress) -> None:
+        counts = now.counts
+        seen = (now.job, counts.records, counts.records - counts.open)
+        if last != [seen]:
+            last[:] = [seen]
+            _tell(Tells(job=now.job, records=seen[1], ended=seen[2]))
+
+    try:
+        with App(told.project) as app:
+            _tell(Tells(outcome=Precalc(app, progress=progress).run(told.ask)))
+    except (Interrupted, KeyboardInterrupt):
+        return 130
+    except LimnerError as error:
+        _tell(Tells(error=str(error)))
+    return 0
+
+
+def _heed() -> None:
+    while sys.stdin.buffer.read(1024):
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _tell(what: Tells) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(what) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _path(kind: type, value: object) -> object:
+    """A value of a type that JSON does not have."""
+    return kind(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
