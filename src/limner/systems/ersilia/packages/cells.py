@@ -55,7 +55,8 @@ def cells_of_rows(answer: object, *, columns: tuple[Column, ...], count: int) ->
     """
     if isinstance(answer, np.ndarray):
         _refuse_shape(answer.shape, columns=columns, count=count)
-        given: list[object] = [answer[:, number] for number in range(len(columns))]
+        # Column after column in memory, as they are looked at from here on.
+        given: list[object] = list(np.ascontiguousarray(answer.T))
     else:
         rows = list(answer) if isinstance(answer, Sequence) else []
         _refuse_shape((len(rows),), columns=columns, count=count)

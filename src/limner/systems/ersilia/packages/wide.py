@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from limner.systems.ersilia.columns import Cell, ColumnType
@@ -46,23 +47,48 @@ def read_rows(path: Path, rows: Sequence[int]) -> Iterator[tuple[Cell, ...]]:
     with pq.ParquetFile(path) as file:
         note = (file.schema_arrow.metadata or {})[_NOTE]
         types = [ColumnType(kind) for kind in json.loads(note)]
-        held, group = -1, pa.table({})
+        held, group = -1, None
         for row in rows:
-            if row // ROW_GROUP != held:
+            if group is None or row // ROW_GROUP != held:
                 held = row // ROW_GROUP
-                group = file.read_row_group(held)
-            yield _row(group, row % ROW_GROUP, types=types)
+                group = _Group(file.read_row_group(held), types=types)
+            yield group.row(row % ROW_GROUP)
 
 
-def _row(group: pa.Table, row: int, *, types: list[ColumnType]) -> tuple[Cell, ...]:
-    numbers = iter(group[_VALUES][row].as_py() if _VALUES in group.column_names else ())
-    words = {int(name.partition(":")[0]): group[name][row].as_py() for name in group.column_names if name != _VALUES}
-    cells: list[Cell] = []
-    for n, kind in enumerate(types):
-        cell = words[n] if kind is ColumnType.STRING else next(numbers)
-        # A list holds one type of numbers: where some columns are floats, integers were kept as such, too.
-        cells.append(int(cell) if kind is ColumnType.INTEGER and cell is not None else cell)
-    return tuple(cells)
+class _Group:
+    """Some rows of a file, ready to be handed out one by one."""
+
+    def __init__(self, table: pa.Table, *, types: list[ColumnType]) -> None:
+        self._words = {
+            int(name.partition(":")[0]): table[name].to_pylist() for name in table.column_names if name != _VALUES
+        }
+        numeric = [n for n, kind in enumerate(types) if kind is not ColumnType.STRING]
+        self._width = len(types)
+        self._numeric = numeric
+        self._whole = [place for place, n in enumerate(numeric) if types[n] is ColumnType.INTEGER]
+        flat = pc.list_flatten(table[_VALUES].combine_chunks()) if numeric else pa.array([], pa.float64())
+        shape = (table.num_rows, len(numeric))
+        self._empty = flat.is_null().to_numpy(zero_copy_only=False).reshape(shape) if flat.null_count else None
+        self._numbers = flat.fill_null(0).to_numpy(zero_copy_only=False).reshape(shape)
+
+    def row(self, number: int) -> tuple[Cell, ...]:
+        """One row of cells."""
+        numbers: list[Cell] = self._numbers[number].tolist()
+        if self._numbers.dtype.kind == "f":
+            # A list holds one type of numbers: where some columns are floats, integers were kept as such, too.
+            for place in self._whole:
+                numbers[place] = int(numbers[place] or 0)
+        if self._empty is not None:
+            for place in np.flatnonzero(self._empty[number]).tolist():
+                numbers[place] = None
+        if not self._words:
+            return tuple(numbers)
+        cells: list[Cell] = [None] * self._width
+        for place, n in enumerate(self._numeric):
+            cells[n] = numbers[place]
+        for n, words in self._words.items():
+            cells[n] = words[number]
+        return tuple(cells)
 
 
 def _narrowed(
