@@ -11,5 +11,7 @@ system = System(
     needs=("rdkit", "pydantic", "yaml"),
     check_folder=f"{_HOME}.packages.checking:check_folder",
     audit_library="limner.systems.ersilia.precalc.auditing:audit_library",
+    demo=f"{_HOME}.demo:demo",
+    template=f"{_HOME}:template",
     routes=f"{_HOME}.door.routes:routes",
 )
