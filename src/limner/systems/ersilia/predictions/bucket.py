@@ -50,7 +50,7 @@ class Bucket(Files):
     def reading(self, path: str) -> Iterator[Path]:
         """A copy on this machine."""
         with tempfile.TemporaryDirectory(prefix="limner-") as folder:
-            local = Path(folder) / "file"
+            local = Path(folder) / path.rpartition("/")[2]
             self._asked(lambda: self._files.get_file(self._key(path), str(local)))
             yield local
 

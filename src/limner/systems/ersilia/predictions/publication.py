@@ -115,7 +115,7 @@ class _Came:
         """The rows that hold values, as they may be published."""
         good: list[PublishRow] = []
         for row in rows:
-            told = settled(row.prediction, scheme=facts.scheme)
+            told = settled(row.prediction, scheme=facts.scheme, strict=facts.strict)
             if told.failed is not None:
                 self._failed.append((row.row, told.key, told.smiles, told.failed))
                 self._late += row.prediction.failed is None

@@ -9,11 +9,11 @@ from limner.systems.ersilia.nouns import Failed, KeyScheme, Prediction
 from limner.systems.ersilia.reasons import Reason
 
 
-def settled(prediction: Prediction, *, scheme: KeyScheme) -> Prediction:
+def settled(prediction: Prediction, *, scheme: KeyScheme, strict: bool = False) -> Prediction:
     """
     *prediction* as it may be published: NaN and infinities are "no value", and where there is nothing else it failed.
 
-    A prediction without a key of *scheme* failed too.
+    A prediction without a key of *scheme* failed too, and if *strict* one that lacks a single value.
     """
     values = prediction.values
     if values is None:
@@ -25,6 +25,9 @@ def settled(prediction: Prediction, *, scheme: KeyScheme) -> Prediction:
     values = tuple(None if isinstance(value, float) and not math.isfinite(value) else value for value in values)
     if values.count(None) == len(values):
         return _failed(prediction, Reason.NO_OUTPUT, "The model gave no value in any column.")
+    if strict and None in values:
+        told = f"The model gave no value in {values.count(None)} of {len(values)} columns."
+        return _failed(prediction, Reason.NO_OUTPUT, told)
     return structs.replace(prediction, values=values)
 
 
