@@ -1,17 +1,11 @@
 """The template of the cloud parts: sound by itself, and made in a simulated cloud as the contract says."""
 
 import inspect
-import io
 import json
-import warnings
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 from typer.testing import CliRunner
 
 from limner.app.doctor import State
@@ -19,47 +13,16 @@ from limner.app.doctor_deploy import examine_template
 from limner.cli.main import app
 from limner.errors import UsageError
 from tests.conftest import REPOSITORY
+from tests.systems.ersilia.stacked import Cloud, made_cloud
 
 TEMPLATE = REPOSITORY / "deploy" / "aws" / "ersilia.yaml"
-REGION = "eu-central-1"
-NAMES = {"BucketName": "files-of-tests", "CodeBucket": "code-of-tests", "CodeKey": "function-1.zip"}
-
-
-class Cloud:
-    """A simulated cloud in which the template was made."""
-
-    def client(self, service: str) -> Any:  # noqa: ANN401  clients have no common type
-        """A client of one of its services."""
-        return boto3.client(service, region_name=REGION)  # type: ignore[call-overload]  # the name is not known here
 
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Cloud]:
     """The template, created with small names."""
-    with pytest.MonkeyPatch.context() as environment, mock_aws():
-        environment.setenv("AWS_ACCESS_KEY_ID", "test")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        found = Cloud()
-        bucket = {"LocationConstraint": REGION}
-        found.client("s3").create_bucket(Bucket=NAMES["CodeBucket"], CreateBucketConfiguration=bucket)
-        found.client("s3").put_object(Bucket=NAMES["CodeBucket"], Key=NAMES["CodeKey"], Body=_function())
-        with warnings.catch_warnings():
-            # The simulator knows neither usage plans nor keys in templates, and says so; cfn-lint has looked at them.
-            warnings.simplefilter("ignore", UserWarning)
-            found.client("cloudformation").create_stack(
-                StackName="ersilia",
-                TemplateBody=TEMPLATE.read_text(encoding="utf-8"),
-                Capabilities=["CAPABILITY_IAM"],
-                Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in NAMES.items()],
-            )
+    with made_cloud(TEMPLATE) as found:
         yield found
-
-
-def _function() -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as file:
-        file.writestr("limner/__init__.py", "")
-    return out.getvalue()
 
 
 @pytest.mark.slow

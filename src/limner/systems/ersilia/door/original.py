@@ -7,7 +7,7 @@ from msgspec import Struct, field
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limner.domain.values import Value
-from limner.errors import LimnerError, StoreUnavailable
+from limner.errors import ConfigurationError, LimnerError, StoreUnavailable
 from limner.systems.ersilia.nouns import Prediction
 
 #: Keys of one request at most.
@@ -62,7 +62,7 @@ def answer(asked: Asked, *, look: Look) -> Reply:
         return problem(413, f"{told}; POST /api/v1/requests takes a file of any number and makes a job of it.")
     try:
         found = look(asked.model_id, asked.keys)
-    except StoreUnavailable as error:
+    except (ConfigurationError, StoreUnavailable) as error:
         return problem(503, f"The predictions cannot be read just now: {error}", headers={"retry-after": "2"})
     except LimnerError as error:
         return problem(422, str(error))
