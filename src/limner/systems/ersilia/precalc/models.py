@@ -49,16 +49,40 @@ def choose(app: App, model: str, *, unchecked: bool = False) -> Chosen:
         NotFound: there is neither a package nor a registered model of this id; the sentence names the known ones.
         ModelRefused: a new package does not reproduce its golden example, and *unchecked* does not let that pass.
     """
+    found = package_named(app, model)
+    if not found.registered:
+        _register(app, found.package, unchecked=unchecked)
+    version = app.registry.find(f"{model}@{CHAMPION}")
+    package = found.package if found.digest == version.sha256 else _registered(app, version)
+    return Chosen(package=package, version=version)
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """A package as it lies in a folder, or as its model's champion was registered."""
+
+    package: Package
+    #: SHA-256 of the packed folder.
+    digest: str
+    #: Whether it is a version of its model already.
+    registered: bool
+
+
+def package_named(app: App, model: str) -> Found:
+    """
+    The package of *model*: the one in a folder, else the champion.
+
+    Raises:
+        NotFound: there is neither; the sentence names the known ones.
+    """
     packages = packages_of(app)
-    package = packages.get(model)
-    if package is not None and package.digest not in {e.version.sha256 for e in app.registry.listing(model)}:
-        _register(app, package, unchecked=unchecked)
+    if model in packages:
+        digest = packages[model].digest
+        registered = any(entry.version.sha256 == digest for entry in app.registry.listing(model))
+        return Found(package=packages[model], digest=digest, registered=registered)
     version = app.registry.champion(model)
     if version is None:
         raise NotFound(f"There is no model package {model}; known are: {', '.join(packages) or 'none'}.")
-    if package is None or package.digest != version.sha256:
-        package = _registered(app, version)
-    return Chosen(package=package, version=version)
+    return Found(package=_registered(app, version), digest=version.sha256, registered=True)
 
 
 def packages_of(app: App) -> dict[str, Package]:

@@ -12,12 +12,11 @@ from limner.app.app import App
 from limner.app.preparing import lists
 from limner.domain.pipelines import Pipeline
 from limner.engine.estimate import estimate
-from limner.errors import NotFound
 from limner.systems.ersilia.library.index import Library, LibraryIndex, write_index
 from limner.systems.ersilia.packages.base import Package
 from limner.systems.ersilia.pipeline import IDENTIFY, NAME, PREDICT
 from limner.systems.ersilia.precalc.finding import library_file
-from limner.systems.ersilia.precalc.models import packages_of
+from limner.systems.ersilia.precalc.models import Found, package_named
 from limner.systems.ersilia.precalc.nouns import Ask
 from limner.systems.ersilia.precalc.shards import shards_of
 
@@ -45,9 +44,7 @@ def plan_of(app: App, pipeline: Pipeline, ask: Ask) -> PrecalcPlan:
     Raises:
         NotFound: there is no such library or model.
     """
-    package = packages_of(app).get(ask.model)
-    if package is None:
-        raise NotFound(f"There is no model package {ask.model}; known are: {', '.join(packages_of(app)) or 'none'}.")
+    chosen = package_named(app, ask.model)
     with (
         library_file(ask.library, folder=app.project.folder, sample=ask.sample) as found,
         TemporaryDirectory(prefix="limner-index-") as folder,
@@ -57,7 +54,7 @@ def plan_of(app: App, pipeline: Pipeline, ask: Ask) -> PrecalcPlan:
         index = LibraryIndex(path)
         known = _known(app, index)
         index.close()
-    identify, reasons = _stale(app, pipeline, package, known)
+    identify, reasons = _stale(app, pipeline, chosen, known)
     new = library.molecules - len(known)
     reasons["new"] += new
     sizes = shards_of(reasons.total(), workers=ask.workers)
@@ -69,7 +66,7 @@ def plan_of(app: App, pipeline: Pipeline, ask: Ask) -> PrecalcPlan:
         reasons={reason: count for reason, count in sorted(reasons.items()) if count},
         shards=len(sizes),
         workers_used=min(ask.workers, len(sizes)),
-        seconds=_seconds(package, sizes, workers=min(ask.workers, len(sizes))),
+        seconds=_seconds(chosen.package, sizes, workers=min(ask.workers, len(sizes))),
     )
 
 
@@ -84,17 +81,16 @@ def _known(app: App, index: LibraryIndex) -> list[int]:
     return found
 
 
-def _stale(app: App, pipeline: Pipeline, package: Package, known: list[int]) -> tuple[int, Counter[str]]:
+def _stale(app: App, pipeline: Pipeline, chosen: Found, known: list[int]) -> tuple[int, Counter[str]]:
     """Of records that are there: how many are to be identified, and how many to be predicted, by reason."""
     if not known:
         return 0, Counter()
-    champion = app.registry.champion(package.id)
-    registered = {entry.version.sha256 for entry in app.registry.listing(package.id)}
-    if champion is None or package.digest not in registered:
+    model = chosen.package.id
+    if not chosen.registered:
         # A package that was not seen yet becomes the champion first, and answers for every molecule anew.
-        return 0, Counter({"new" if champion is None else "version": len(known)})
+        return 0, Counter({"new" if app.registry.champion(model) is None else "version": len(known)})
     engine = app.engine_of({**app.declared.own, NAME: pipeline})
-    choices = {PREDICT: [package.id]}
+    choices = {PREDICT: [model]}
     now = app.now(engine, NAME, choices)
     with app.store.reading() as tx:
         view = engine.view(tx, NAME, lists(choices))

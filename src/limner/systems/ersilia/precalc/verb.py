@@ -90,6 +90,8 @@ def precalc(
     )
     if plan:
         _plan(ctx, ask, as_json=as_json)
+    elif given:
+        _end(_publish(ctx, ask, given), as_json=as_json)
     else:
         _end(_run(ctx, ask), as_json=as_json)
 
@@ -99,6 +101,26 @@ def _run(ctx: typer.Context, ask: "Ask") -> "Outcome":
 
     with opened(ctx) as app, interruptible(ctx), Bar(f"{ask.model}") as bar:
         return Precalc(app, progress=bar).run(ask)
+
+
+def _publish(ctx: typer.Context, ask: "Ask", given: list[str]) -> "Outcome":
+    """Publish what somebody else predicted."""
+    from limner.systems.ersilia.precalc.models import package_named
+    from limner.systems.ersilia.predictions.publish_given import publish_given
+
+    with opened(ctx) as app, patience(f"Publishing {ask.model}"):
+        package = package_named(app, ask.model).package
+        patterns = [place if "://" in place else str(Path(place).absolute()) for place in given]
+        return publish_given(
+            app.project,
+            package,
+            patterns,
+            to=ask.to,
+            scheme=ask.keys,
+            strict=ask.strict,
+            workers=ask.workers,
+            clock=app.clock,
+        )
 
 
 def _plan(ctx: typer.Context, ask: "Ask", *, as_json: bool) -> None:
