@@ -32,6 +32,8 @@ PROGRAMS = {
     "promtool": "prometheus",
     "ip": "iproute2",
     "faketime": "faketime",
+    "chromium": "chromium",
+    "chromedriver": "chromium-driver",
 }
 
 

@@ -67,6 +67,21 @@ class Made(Struct, frozen=True):
     size: int
 
 
+class Share(Struct, frozen=True, kw_only=True):
+    """One task of a job: what of the job's work went out together."""
+
+    task: int
+    state: TaskState
+    #: Records in it, and what became of them so far.
+    size: int
+    done: int
+    failed: int
+    skipped: int
+    worker: str | None
+    started: float | None
+    ended: float | None
+
+
 class Span(Struct, frozen=True):
     """When the tasks of a job were worked on."""
 
@@ -211,6 +226,16 @@ class Progress(Noun):
                 if versions.get(node) == version:
                     found.append(Made(record, node, *of_task))
         return found
+
+    def shares(self, job: str, *, node: int, limit: int) -> list[Share]:
+        """The first tasks that a job has in a node, in the order in which they were planned."""
+        names = ("state", "size", "done", "failed", "skipped", "worker", "started", "ended")
+        query = select(tasks.c.pk, *(tasks.c[name] for name in names)).order_by(tasks.c.pk).limit(limit)
+        found = self.connection.execute(query.where(tasks.c.job == job, tasks.c.node == node))
+        return [
+            Share(task=pk, state=TaskState(state), **dict(zip(names[1:], told, strict=True)))
+            for pk, state, *told in found
+        ]
 
     def span(self, job: str, *, nodes: Sequence[int] | None = None) -> Span:
         """
