@@ -6,8 +6,6 @@ from typing import ClassVar, TypeAlias
 from rdkit import Chem, rdBase
 from rdkit.Chem import inchi
 
-from limner.systems.ersilia.reasons import Reason
-
 Identity: TypeAlias = dict[str, str | int | None]
 
 #: Characters of a SMILES that a sentence shows.
@@ -19,8 +17,9 @@ _inchikey: Callable[[Chem.Mol], str | None] = inchi.MolToInchiKey
 class NoMolecule(ValueError):
     """A text is no molecule."""
 
-    reason = Reason.BAD_SMILES.value
-    code = Reason.BAD_SMILES.code.value
+    # As in reasons.py, which an inferrer does not import: it knows nothing of the platform.
+    code = "INPUT_INVALID"
+    reason = "bad_smiles"
 
     def __init__(self, smiles: str) -> None:
         shown = smiles if len(smiles) <= _SHOWN else f"{smiles[: _SHOWN - 1]}…"
