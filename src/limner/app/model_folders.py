@@ -21,7 +21,7 @@ def check_folder(folder: Path, *, project: Project) -> FolderReport:
         check = load_target(system.check_folder or "")
         if not callable(check):
             raise ConfigurationError(f"{system.check_folder} of the system {system.name} is no function.")
-        report = check(folder)
+        report = check(folder, project.folder)
         if isinstance(report, FolderReport):
             return report
     names = ", ".join(sorted(system.name for system in asked)) or "none"

@@ -58,12 +58,15 @@ class System(Struct, frozen=True, kw_only=True):
     trainers: Mapping[str, Trainer] = field(default_factory=dict)
     #: Models that ship with it, by name: the resource's ``package:path``.
     models: Mapping[str, str] = field(default_factory=dict)
-    #: ``package.module:function`` with ``function(folder) -> FolderReport | None``: what `limner models check FOLDER`
-    #: says of a model that lies in a folder; None where it is none of this system's.
+    #: ``package.module:function`` with ``function(folder, project) -> FolderReport | None``, both folders: what
+    #: `limner models check FOLDER` says of a model that lies in a folder; None where it is none of this system's.
     check_folder: str | None = None
     #: ``package.module:function`` with ``function(app, library) -> list of LibraryReport``: what ``limner audit
     #: --library FILE`` says of the jobs that worked on the rows of a file.
     audit_library: str | None = None
+    #: By collection: ``package.module:function`` with ``function(app, *, stage, to) -> int``: what ``limner export
+    #: --stage STAGE --to PLACE`` does, and how many values that were.
+    exports: Mapping[str, str] = field(default_factory=dict)
     #: Forms of callbacks, by name: ``body(host, job, keys) -> dict``; see :mod:`limner.app.callback_pages`.
     callbacks: Mapping[str, str] = field(default_factory=dict)
     #: ``demo(app, say) -> None`` run by ``limner demo NAME``.

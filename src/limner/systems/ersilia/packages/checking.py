@@ -9,9 +9,9 @@ from limner.systems.ersilia.packages.metadata import FILES
 from limner.systems.ersilia.packages.reading import HUB, find_packages, read_package
 
 
-def check_folder(folder: Path) -> FolderReport | None:
+def check_folder(folder: Path, project: Path) -> FolderReport | None:
     """
-    The verdict on the package in *folder*; None where there is none.
+    The verdict on the package in *folder*, with the environments of *project*; None where there is no package.
 
     A package that is only described, without its code, is run by the one of the same id that comes with the system.
 
@@ -21,7 +21,7 @@ def check_folder(folder: Path) -> FolderReport | None:
     if not any((folder / name).is_file() for name in FILES):
         return None
     package = read_package(folder)
-    return report_of(check_package(package, code=None if package.run else _shipped(package)))
+    return report_of(check_package(package, code=None if package.run else _shipped(package), project=project))
 
 
 def report_of(verdict: Verdict) -> FolderReport:

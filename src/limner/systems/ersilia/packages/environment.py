@@ -30,20 +30,20 @@ def folder_of(needs: Needs) -> Path:
     return ENVIRONMENTS / f"py{needs.python or ''}-{sha256(told.encode()).hexdigest()[:8]}"
 
 
-def own_interpreter(needs: Needs) -> Path | None:
-    """The interpreter of the environment that was built for these pins; None where there is none."""
-    found = Path.cwd() / folder_of(needs) / "bin" / "python"
+def own_interpreter(needs: Needs, *, project: Path | None = None) -> Path | None:
+    """The interpreter of the environment that *project*, by default this folder, has for the pins; None without one."""
+    found = (project or Path()).absolute() / folder_of(needs) / "bin" / "python"
     return found if needs.pins and found.exists() else None
 
 
-def environment_of(needs: Needs) -> dict[str, str]:
+def environment_of(needs: Needs, *, project: Path | None = None) -> dict[str, str]:
     """
-    Python's minor version, and by name the versions of the pinned packages, where the package would run now.
+    Python's minor version, and by name the versions of the pinned packages, where the package would run in *project*.
 
     Raises:
         PackageWrong: a pinned package is not installed there, or its interpreter does not answer.
     """
-    interpreter = own_interpreter(needs)
+    interpreter = own_interpreter(needs, project=project)
     found = _here(needs.pins) if interpreter is None else _there(interpreter, needs.pins)
     missing = [f"{name}=={version}" if version else name for name, version in needs.pins.items() if name not in found]
     if missing:

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 
 from msgspec import Struct, field, structs
 
 from limner.systems.ersilia.columns import Cell, Column, ColumnType
 from limner.systems.ersilia.packages.base import Golden, OutputRefused, Package, PackageWrong
 from limner.systems.ersilia.packages.cells import Cells
-from limner.systems.ersilia.packages.environment import differences, environment_of, own_interpreter
+from limner.systems.ersilia.packages.environment import differences, environment_of, folder_of, own_interpreter
 from limner.systems.ersilia.packages.table_file import cells_of_text
 from limner.systems.ersilia.packages.trial import by_command, by_function
 
@@ -44,20 +45,22 @@ class Verdict(Struct, frozen=True, kw_only=True):
         return not self.problems
 
 
-def check_package(package: Package, *, code: Package | None = None, limit: timedelta | None = None) -> Verdict:
+def check_package(
+    package: Package, *, code: Package | None = None, limit: timedelta | None = None, project: Path | None = None
+) -> Verdict:
     """
     Run the package twice on its golden input and compare with its golden output.
 
     The first run is one of ``run.sh``; the second is one of its function, where it has one that a worker would call.
     *code* is where to find both, for a package that is only described. *limit* is the time of one run, by default the
-    package's own.
+    package's own. Environments are those of *project*, by default of this folder.
     """
     found = Verdict(
         model=package.id, release=package.release, reproduced=False, deterministic=True, warnings=package.warnings
     )
     runnable = package if code is None else _with_code(package, code)
     try:
-        environment = environment_of(package.needs)
+        environment = environment_of(package.needs, project=project)
     except PackageWrong as error:
         return structs.replace(found, problems=(str(error),))
     found = structs.replace(found, environment=environment)
@@ -68,7 +71,12 @@ def check_package(package: Package, *, code: Package | None = None, limit: timed
         return structs.replace(found, problems=(f"{package.id} has no run.sh in {package.framework}; add it.",))
     try:
         wanted = _expected(package.golden, package.columns)
-        first, second, seconds = _two_runs(runnable, package.golden, limit=limit or package.performance.limit)
+        first, second, seconds = _two_runs(
+            runnable,
+            package.golden,
+            limit=limit or package.performance.limit,
+            interpreter=own_interpreter(package.needs, project=project),
+        )
     except OutputRefused as refused:
         return structs.replace(found, problems=(f"{refused}", *_elsewhere(package, environment)))
     return _judged(structs.replace(found, seconds=seconds), package, wanted=wanted, first=first, second=second)
@@ -79,12 +87,16 @@ def _with_code(package: Package, code: Package) -> Package:
     return structs.replace(package, framework=code.framework, folder=code.folder, in_process=code.in_process)
 
 
-def _two_runs(package: Package, golden: Golden, *, limit: timedelta) -> tuple[Cells, Cells, tuple[float, ...]]:
+def _two_runs(
+    package: Package, golden: Golden, *, limit: timedelta, interpreter: Path | None
+) -> tuple[Cells, Cells, tuple[float, ...]]:
     began = time.perf_counter()
-    first = by_command(package, golden.smiles, limit=limit)
+    first = by_command(package, golden.smiles, limit=limit, interpreter=interpreter)
     between = time.perf_counter()
-    by_its_function = package.in_process is not None and own_interpreter(package.needs) is None
-    second = (by_function if by_its_function else by_command)(package, golden.smiles, limit=limit)
+    if package.in_process is not None and interpreter is None:
+        second = by_function(package, golden.smiles, limit=limit)
+    else:
+        second = by_command(package, golden.smiles, limit=limit, interpreter=interpreter)
     return first, second, (between - began, time.perf_counter() - between)
 
 
@@ -150,4 +162,7 @@ def _named(columns: tuple[str, ...], package: Package) -> str:
 def _elsewhere(package: Package, environment: Mapping[str, str]) -> list[str]:
     """What is installed here in another version than the package was made with, as a sentence."""
     other = differences(package.needs, environment)
-    return [f"Its environment is another one here: {'; '.join(other)}."] if other else []
+    if not other:
+        return []
+    place = f"An environment with the pinned versions would be looked for in {folder_of(package.needs)}."
+    return [f"Its environment is another one here: {'; '.join(other)}. {place}"]

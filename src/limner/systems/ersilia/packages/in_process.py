@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
+from types import ModuleType
 
 from limner.systems.ersilia.packages.base import Package, PackageWrong
 
@@ -15,6 +16,21 @@ def load_function(package: Package) -> Callable[[Sequence[str]], object]:
         PackageWrong: there is none, or its module cannot be imported.
     """
     place, _, name = (package.in_process or "").partition(":")
+    found = getattr(load_module(package), name, None)
+    if not callable(found):
+        raise PackageWrong(f"{package.id}: {place} has no function {name}.")
+    function: Callable[[Sequence[str]], object] = found
+    return function
+
+
+def load_module(package: Package) -> ModuleType:
+    """
+    The module of that function.
+
+    Raises:
+        PackageWrong: there is none, or it cannot be imported.
+    """
+    place = (package.in_process or "").partition(":")[0]
     path = package.framework / place
     if not place or not path.is_file():
         raise PackageWrong(f"The package {package.id} names no function that is there: {package.in_process!r}.")
@@ -28,8 +44,4 @@ def load_function(package: Package) -> Callable[[Sequence[str]], object]:
         spec.loader.exec_module(module)
     except Exception as error:  # a package's module may raise anything while it is imported
         raise PackageWrong(f"{package.id}: {place} cannot be imported: {type(error).__name__}: {error}") from error
-    found = getattr(module, name, None)
-    if not callable(found):
-        raise PackageWrong(f"{package.id}: {place} has no function {name}.")
-    function: Callable[[Sequence[str]], object] = found
-    return function
+    return module

@@ -12,7 +12,6 @@ import numpy as np
 from limner.systems.ersilia.packages.base import OutputRefused, Package
 from limner.systems.ersilia.packages.cells import Cells, cells_of_rows
 from limner.systems.ersilia.packages.command import own_folder, run_command
-from limner.systems.ersilia.packages.environment import own_interpreter
 from limner.systems.ersilia.packages.folder import read_folder
 from limner.systems.ersilia.packages.in_process import load_function
 from limner.systems.ersilia.packages.table_file import read_output
@@ -20,15 +19,14 @@ from limner.systems.ersilia.packages.table_file import read_output
 _TAIL = 2_000
 
 
-def by_command(package: Package, smiles: Sequence[str], *, limit: timedelta) -> Cells:
+def by_command(package: Package, smiles: Sequence[str], *, limit: timedelta, interpreter: Path | None = None) -> Cells:
     """
-    What its ``run.sh`` answers.
+    What its ``run.sh`` answers, whose ``python`` is *interpreter*, or the one that runs here.
 
     Raises:
         OutputRefused: it did not answer in time, or not with one row of the declared columns for each molecule.
     """
     with own_folder() as folder:
-        interpreter = own_interpreter(package.needs)
         path = run_command(package, smiles, folder=folder, interpreter=interpreter, limit=limit)
         return read_output(path, columns=package.columns, count=len(smiles))
 

@@ -92,7 +92,7 @@ def packages_of(app: App) -> dict[str, Package]:
 
 def _register(app: App, package: Package, *, unchecked: bool) -> ModelVersion:
     """Check a package, and let it be the champion of its model."""
-    verdict = None if unchecked else check_package(package)
+    verdict = None if unchecked else check_package(package, project=app.project.folder)
     if verdict is not None and not verdict.allowed:
         told = f"The package {package.id} in {package.folder} was refused"
         raise ModelRefused(f"{told}. {' '.join(verdict.problems)} --unchecked uses it all the same.")

@@ -1,0 +1,1 @@
+python $1/code/eos1lgp.py $2 $3
