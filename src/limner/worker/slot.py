@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,6 +28,8 @@ _log = structlog.get_logger(__name__)
 
 #: For so long a file that was inferred waits for artifacts that are away or full; its task is held meanwhile.
 _STORING = timedelta(minutes=10)
+#: Files of one batch that are stored at once.
+_AT_ONCE = 4
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -157,20 +160,28 @@ class Slot:
     def _uploaded(self, part: Part, *, runner: Runner) -> list[Outcome]:
         """The outcomes, once the files that they name are stored, so that nobody hears of them before."""
         lost: dict[int, Failure] = {}
-        for sha256, files in _by_digest(part.files).items():
-            try:
-                self._stored(Path(files[0].path), sha256=sha256)
-            except (FileNotFoundError, ChecksumMismatch):
-                told = f"The file {Path(files[0].path).name} was changed or removed after it was answered."
-                failure = Failure(code=FailureCode.OUTPUT_INVALID, message=told)
-                lost |= dict.fromkeys((file.index for file in files), failure)
-            except (OSError, LimnerError) as error:
-                if self.stopping.is_set():
-                    raise Stopping from error
-                raise InferrerUnusable(f"A file of an output could not be stored: {error}") from error
+        same = list(_by_digest(part.files).values())
+        if same:
+            # What is far away is waited for: several files at once.
+            with ThreadPoolExecutor(min(_AT_ONCE, len(same)), thread_name_prefix="upload") as pool:
+                for files, failure in zip(same, pool.map(self._lost, [files[0] for files in same]), strict=True):
+                    lost |= {} if failure is None else dict.fromkeys((file.index for file in files), failure)
         for file in part.files:
             runner.tidy(Path(file.path))
         return [_failed(outcome, lost.get(outcome.index)) for outcome in part.outcomes]
+
+    def _lost(self, file: Written) -> Failure | None:
+        """Why a file that was inferred is no more; None once it is stored."""
+        try:
+            self._stored(Path(file.path), sha256=file.sha256)
+        except (FileNotFoundError, ChecksumMismatch):
+            told = f"The file {Path(file.path).name} was changed or removed after it was answered."
+            return Failure(code=FailureCode.OUTPUT_INVALID, message=told)
+        except (OSError, LimnerError) as error:
+            if self.stopping.is_set():
+                raise Stopping from error
+            raise InferrerUnusable(f"A file of an output could not be stored: {error}") from error
+        return None
 
     def _stored(self, file: Path, *, sha256: str) -> None:
         """Store a file that was inferred; where there is no room, again and again: what is inferred is not given up."""
