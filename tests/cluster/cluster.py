@@ -135,9 +135,20 @@ class Cluster:
 
     def calm(self) -> None:
         """Let everything be inferred at once from now on."""
-        self.pace = 0.0
+        self._go_at(0.0)
+
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        """Let records be inferred ten times as fast while the block runs: what waits for its turn comes to an end."""
+        before = self.pace
+        self._go_at(before / 10)
+        yield
+        self._go_at(before)
+
+    def _go_at(self, pace: float) -> None:
+        self.pace = pace
         for worker in self.workers:
-            (worker.folder / "pace").write_text("0")
+            (worker.folder / "pace").write_text(str(pace))
 
     def at_work(self) -> bool:
         """Whether the job has not ended."""
