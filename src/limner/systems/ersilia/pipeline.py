@@ -41,6 +41,8 @@ def molecules_pipeline(*folders: Path | str) -> DeclaredPipeline:
                 },
                 batch=1_000,
                 timeout=timedelta(minutes=2),
+                # Far workers are started for a model: what every model needs is done where the library is.
+                light=True,
             ),
             Stage(
                 PREDICT,
