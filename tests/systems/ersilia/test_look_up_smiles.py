@@ -1,9 +1,11 @@
 """Molecules are asked for by their SMILES, and what is missing is computed on request."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from limner.settings import load_project
 from limner.testing.local_server import LocalServer
 from tests.systems.ersilia.door_server import MOLECULES, serving, write_project
 from tests.waiting import until
@@ -19,6 +21,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     folder = write_project(tmp_path_factory.mktemp("project"), pipeline=MOLECULES)
     with serving(folder) as up:
         yield up
+
+
+def test_the_routes_come_with_the_pipeline(tmp_path: Path) -> None:
+    """A project that declares the pipeline of molecules has the routes without asking for them."""
+    folder = write_project(tmp_path / "project", pipeline=MOLECULES)
+    with LocalServer(load_project(folder, environment={})) as server:
+        assert server.client.get("/model", params={"modelid": "eos3b5e"}).json() is True
 
 
 def test_what_is_missing_is_computed(server: LocalServer) -> None:
