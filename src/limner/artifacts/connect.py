@@ -2,11 +2,15 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from limner.artifacts.base import Artifacts
 from limner.errors import ConfigurationError, MissingExtra
 from limner.server_client import Server, ServerClient, token_from
+
+if TYPE_CHECKING:
+    from limner.artifacts.bucket import BucketFiles
 
 
 def connect_artifacts(url: str, *, copies: Path | None = None) -> Artifacts:
@@ -51,6 +55,23 @@ def _s3(url: str, *, copies: Path) -> Artifacts:
     from limner.artifacts.s3 import S3Artifacts
 
     return S3Artifacts(place, folder=copies)
+
+
+def connect_bucket(url: str) -> "BucketFiles":
+    """
+    Files of any name at ``s3://bucket/prefix``, for what is no artifact.
+
+    Raises:
+        ConfigurationError: it is no address of a bucket.
+    """
+    from limner.artifacts.s3_place import place_of
+
+    place = place_of(url)
+    if find_spec("s3fs") is None:
+        raise MissingExtra(extra="s3", needs="Keeping files in an object store")
+    from limner.artifacts.bucket import BucketFiles
+
+    return BucketFiles(place)
 
 
 def artifacts_of_project(url: str, project: str) -> str | None:

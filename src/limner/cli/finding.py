@@ -9,6 +9,7 @@ import typer
 from limner.cli.options import AsJson, CollectionName, PipelineName, ShapeName, existing, pairs
 from limner.cli.output import document, patience, say, table
 from limner.cli.session import opened
+from limner.errors import UsageError
 
 if TYPE_CHECKING:
     from limner.search.base import Page
@@ -65,15 +66,26 @@ def search(
 def export(
     ctx: typer.Context,
     collection: CollectionName,
-    to: Annotated[Path, typer.Option(metavar="FILE", help="Written by its ending: .csv, .jsonl, .ndjson, .parquet.")],
+    to: Annotated[str, typer.Option(metavar="PLACE", help="A file: .csv, .jsonl, .ndjson, .parquet.")],
     shape: ShapeName = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(metavar="STAGE", help="Only this stage, to a place that its system knows: dynamodb://TABLE."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a collection with its values to a file. Where each value came from is written too."""
+    from limner.app.stage_exports import export_stage
+
+    if stage is not None and shape is not None:
+        raise UsageError("--shape is for whole records; leave it out beside --stage.")
     with opened(ctx) as app, patience(f"Exporting {collection}"):
-        records = app.export(collection, to, shape=shape)
+        if stage is None:
+            records = app.export(collection, to, shape=shape)
+        else:
+            records = export_stage(app, collection, stage=stage, to=to if "://" in to else str(Path(to).absolute()))
     if as_json:
-        document({"collection": collection, "to": str(to), "records": records})
+        document({"collection": collection, "to": to, "records": records})
     else:
         say(f"{records} records of {collection} were written to {to}")
 

@@ -1,15 +1,14 @@
 """Predictions in DynamoDB: the contract of every table, the items that others read, and a service that is not well."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 
 from limner.clock import MovedClock
 from limner.domain.failures import FailureCode
@@ -18,7 +17,6 @@ from limner.systems.ersilia.columns import Column, ColumnType
 from limner.systems.ersilia.nouns import KeyScheme
 from limner.systems.ersilia.predictions.base import PredictionTable, Written
 from limner.systems.ersilia.predictions.connect import connect_predictions
-from limner.systems.ersilia.predictions.dynamodb import DynamoPredictions
 from limner.systems.ersilia.predictions.publisher import publish
 from tests.systems.ersilia.prediction_table_contract import (
     AWKWARD,
@@ -30,9 +28,10 @@ from tests.systems.ersilia.prediction_table_contract import (
 )
 from tests.systems.ersilia.published import Made, facts_of, publication_of
 from tests.systems.ersilia.simulated_cloud import REGION, client_of, new_table, simulated_cloud
+from tests.systems.ersilia.unwell import Unwell, unwell_table
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
+    pass
 
 VERSION = release_of().version
 
@@ -64,65 +63,6 @@ class TestDynamoPredictions(PredictionTableContract):
         made.close()
 
 
-class Unwell:
-    """
-    The service's own client, but for what it does to batches: throttles calls, leaves items, and counts.
-
-    Like the service and unlike its simulator it refuses a batch that names a key twice.
-    """
-
-    def __init__(
-        self, url: str, *, throttled: float = 0.3, left: float = 0.3, never: frozenset[tuple[str, str]] = frozenset()
-    ) -> None:
-        self._client: Any = client_of(url)
-        self._luck = random.Random(7)
-        self._throttled, self._left, self._never = throttled, left, never
-        self.calls: list[tuple[str, int]] = []
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  what a client has is its own
-        return getattr(self._client, name)
-
-    def batch_write_item(self, *, RequestItems: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
-        """Write some of the items."""
-        ((table, asked),) = RequestItems.items()
-        taken, left = self._some("write", asked, lambda one: one["PutRequest"]["Item"])
-        if taken:
-            self._client.batch_write_item(RequestItems={table: taken})
-        return {"UnprocessedItems": {table: left} if left else {}}
-
-    def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> dict[str, Any]:
-        """Read some of the items."""
-        ((table, asked),) = RequestItems.items()
-        taken, left = self._some("read", asked["Keys"], lambda one: one)
-        answer = self._client.batch_get_item(RequestItems={table: {"Keys": taken}}) if taken else {}
-        found = answer.get("Responses", {}).get(table, [])
-        return {"Responses": {table: found}, "UnprocessedKeys": {table: {"Keys": left}} if left else {}}
-
-    def _some(
-        self, kind: str, asked: list[dict[str, Any]], item_of: Callable[[dict[str, Any]], dict[str, Any]]
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        keys = [(item_of(one)["PK"]["S"], item_of(one)["SK"]["S"]) for one in asked]
-        self.calls.append((kind, len(keys)))
-        if len(keys) > {"write": 25, "read": 100}[kind] or len(set(keys)) < len(keys):
-            raise _refusal("ValidationException", kind, status=400)
-        if self._luck.random() < self._throttled:
-            raise _refusal("ProvisionedThroughputExceededException", kind, status=400)
-        stays = [self._luck.random() < self._left or (kind, key) in self._never for key, _ in keys]
-        return [one for one, out in zip(asked, stays, strict=True) if not out], [
-            one for one, out in zip(asked, stays, strict=True) if out
-        ]
-
-
-def _refusal(code: str, kind: str, *, status: int) -> ClientError:
-    answer = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(cast("Any", answer), kind)
-
-
-def unwell_table(url: str, client: Unwell, *, pauses: list[float]) -> DynamoPredictions:
-    """A table over an unwell service; it notes its pauses in the place of making them."""
-    return DynamoPredictions(cast("DynamoDBClient", client), urlsplit(url).netloc, pause=pauses.append)
-
-
 def test_e11_dynamodb_writer_gets_everything_through(url: str) -> None:
     """Throttled and left with items, it writes all of them: 25 a call at most, no key twice, every float to the bit."""
     client = Unwell(url)
@@ -141,20 +81,6 @@ def test_e11_dynamodb_writer_gets_everything_through(url: str) -> None:
     assert max(size for kind, size in client.calls if kind == "write") == 25
     assert len(pauses) > 10
     assert max(pauses) <= 10
-
-
-def test_unprocessed_keys_are_asked_again(url: str) -> None:
-    """A look-up of many keys on a service that leaves some answers all of them, 100 a call at most."""
-    plain = connect_predictions(url)
-    plain.begin(release_of(), scheme=KeyScheme.INCHIKEY)
-    plain.write(release_of(), [prediction_of(n) for n in range(250)])
-    client = Unwell(url, left=0.5)
-    table = unwell_table(url, client, pauses=[])
-
-    found = table.read("eos3b5e", VERSION, [key_of(n) for n in range(260)] * 3)
-
-    assert sorted(found) == sorted(key_of(n) for n in range(250))
-    assert max(size for kind, size in client.calls if kind == "read") == 100
 
 
 def test_what_is_throttled_to_the_end_costs_itself(url: str) -> None:

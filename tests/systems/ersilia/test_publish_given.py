@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,13 +15,11 @@ from limner.systems.ersilia.nouns import KeyScheme, Prediction
 from limner.systems.ersilia.packages.base import Package
 from limner.systems.ersilia.packages.reading import read_package
 from limner.systems.ersilia.precalc.nouns import Outcome
-from limner.systems.ersilia.predictions.connect import connect_files, connect_predictions, predictions_url
+from limner.systems.ersilia.predictions.connect import connect_predictions, predictions_url
 from limner.systems.ersilia.predictions.publish_given import publish_given
 from limner.systems.ersilia.predictions.publisher import publish
-from tests.artifacts.stores import below
 from tests.systems.ersilia.prediction_table_contract import key_of
 from tests.systems.ersilia.published import Made, publication_of
-from tools.services import ObjectStore
 
 COLUMNS = (
     Column(name="weight", type=ColumnType.FLOAT),
@@ -218,30 +216,6 @@ def test_large_whole_numbers_stay_whole(project: Project, package: Package) -> N
     outcome = publish_given(project, package, ["a.csv"])
 
     assert values(stored(project, outcome, [key_of(1)]), 1) == (1.0, 9007199254740993, "x")
-
-
-def test_the_bucket_url_has_its_scheme(
-    project: Project, tmp_path: Path, require_service: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An s3:// address is read as it is written; the original's serving could not read what its prediction wrote."""
-    for name, value in ObjectStore.environment().items():
-        monkeypatch.setenv(name, value)
-    package = package_of(tmp_path / "eos3b5e", [Column(name="weight", type=ColumnType.FLOAT)])
-    url = below(require_service("s3"))
-    publish(publication_of(Made(rows_each=20, count=30), table=tmp_path / "p.db", places=[url]))
-
-    head, mark, query = url.partition("?")
-    outcome = publish_given(project, package, [f"{head}/out/eos3b5e/*.csv{mark}{query}"], to=[url])
-
-    assert outcome.counts.stored == 30
-    files = connect_files(url)
-    assert files.names("out/eos3b5e") == [
-        f"{outcome.job}_0001.csv",
-        f"{outcome.job}_0002.csv",
-        "job-1_0001.csv",
-        "job-1_0002.csv",
-    ]
-    assert all(url.startswith("s3://") for url in outcome.published if "predictions in" not in url)
 
 
 @pytest.mark.real_data

@@ -62,14 +62,9 @@ def connect_files(url: str) -> "Files":
     """
     parts = urlsplit(url)
     if parts.scheme == "s3":
-        from limner.artifacts.s3_place import place_of
-
-        place = place_of(url)
-        if find_spec("s3fs") is None:
-            raise MissingExtra(extra="s3", needs="Writing predictions to an object store")
         from limner.systems.ersilia.predictions.bucket import Bucket
 
-        return Bucket(place)
+        return Bucket(url)
     if "://" in url and parts.scheme != "file":
         raise ConfigurationError(
             f"Predictions do not go to {url}; known are folders, s3://BUCKET/PREFIX and dynamodb://TABLE."

@@ -35,6 +35,8 @@ class Publication(Struct, frozen=True, kw_only=True):
     table: str
     #: Where else the predictions go: folders, ``s3://`` and ``dynamodb://`` addresses.
     places: tuple[str, ...] = ()
+    #: Whether they go into the project's own table too; not where they come from it.
+    own: bool = True
 
 
 class Publishing:
@@ -47,7 +49,7 @@ class Publishing:
         self.cursor = self.table.cursor()
         others = [connect_place(url, cursor=self.cursor, clock=self._clock) for url in publication.places]
         #: The project's own table, and all others.
-        self.places: list[Place] = [TablePlace(self.table), *others]
+        self.places: list[Place] = [TablePlace(self.table), *others] if publication.own else others
         self._open_batches = publication.batches
         self._batches: Batches | None = None
 
@@ -93,6 +95,7 @@ class Publishing:
         """Let go of connections."""
         for place in self.places:
             place.close()
+        self.table.close()
 
     def _pieces(self, number: int) -> Iterator[list[PublishRow]]:
         """The rows of a batch, as many at a time as fit into memory."""

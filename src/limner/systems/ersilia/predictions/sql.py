@@ -131,6 +131,23 @@ class SqlPredictions(PredictionTable):
                 for release, complete, updated in connection.execute(query)
             ]
 
+    def firsts(self, model: str, version: str, *, size: int) -> list[str]:
+        """Every key of a version that begins a page of *size* keys in the order of the keys."""
+        with self._begun(writing=False) as connection:
+            number = _shelf(connection, model, version)
+            place = func.row_number().over(order_by=predicted.c.key).label("place")
+            keys = select(predicted.c.key, place).where(predicted.c.shelf == number).subquery()
+            query = select(keys.c.key).where((keys.c.place - 1) % size == 0).order_by(keys.c.place)
+            return [] if number is None else list(connection.execute(query).scalars())
+
+    def page(self, model: str, version: str, *, first: str, size: int) -> list[Prediction]:
+        """*size* predictions of a version from the key *first* on, in the order of the keys."""
+        with self._begun(writing=False) as connection:
+            number = _shelf(connection, model, version)
+            query = select(*predicted.c).where(predicted.c.shelf == number, predicted.c.key >= first)
+            found = connection.execute(query.order_by(predicted.c.key).limit(size)) if number is not None else ()
+            return [_prediction(tuple(row)) for row in found]
+
     def close(self) -> None:
         """Let go of all connections."""
         self._engine.dispose()
