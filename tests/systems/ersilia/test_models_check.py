@@ -69,6 +69,7 @@ def test_e1_a_folder_without_a_package_is_told(tmp_path: Path) -> None:
     assert "holds no model that a system knows" in ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.parametrize("model", ["eos3b5e", "eos5axz", "eos8a4x"])
 def test_e8_models_reproduce_the_golden_files_of_the_hub(shared_data: Path, model: str) -> None:
@@ -77,6 +78,7 @@ def test_e8_models_reproduce_the_golden_files_of_the_hub(shared_data: Path, mode
     assert (verdict.problems, verdict.reproduced, verdict.deterministic) == ((), True, True)
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_e8_a_model_of_an_older_rdkit_is_refused(shared_data: Path, tmp_path: Path) -> None:
     """eos4wt0 is told with its 112 columns, the RDKit that it is pinned to and the one that is here."""
@@ -88,6 +90,7 @@ def test_e8_a_model_of_an_older_rdkit_is_refused(shared_data: Path, tmp_path: Pa
     assert f"rdkit is {here} here and pinned to 2023.9.2" in told["problems"][1]
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.parametrize("model", ["eos7jio", "eos9ei3"])
 def test_e8_without_a_golden_file_nothing_is_shown(shared_data: Path, model: str) -> None:
@@ -98,6 +101,7 @@ def test_e8_without_a_golden_file_nothing_is_shown(shared_data: Path, model: str
     assert check_package(ours).allowed
 
 
+@pytest.mark.slow
 def test_e20_a_model_that_is_random_is_told(tmp_path: Path) -> None:
     """Two runs that differ: refused where the metadata say Fixed, allowed where they say Variable."""
     fixed = check(misbehaving(tmp_path / "one", "random"), beside=tmp_path)
