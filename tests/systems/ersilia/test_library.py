@@ -153,6 +153,20 @@ def test_a_sample_is_its_file_or_the_first_rows(tmp_path: Path) -> None:
     assert (library.name, library.rows, library.sample) == ("library.csv", 2, 2)
 
 
+def test_a_library_may_lie_behind_an_address(tmp_path: Path) -> None:
+    """What lies in a store is read as what lies in a folder, its subset files too, and keeps its name."""
+    (tmp_path / "library.csv").write_text("smiles\nC\nCC\n")
+    (tmp_path / "reference_library_1.csv").write_text("smiles\nCCO\n")
+    address = f"{tmp_path.as_uri()}/library.csv"
+
+    with library_file(address, folder=Path()) as whole:
+        assert (whole.path.name, whole.path.read_text()) == ("library.csv", "smiles\nC\nCC\n")
+    with library_file(address, folder=Path(), sample=1) as one:
+        assert (one.path.name, one.sample) == ("reference_library_1.csv", None)
+    with pytest.raises(NotFound, match=r"none\.csv"), library_file(f"{tmp_path.as_uri()}/none.csv", folder=Path()):
+        pass
+
+
 def test_a_library_that_is_not_there_is_named(tmp_path: Path) -> None:
     """The sentence names the file."""
     with pytest.raises(NotFound, match=r"There is no library .*none\.csv"), library_file("none.csv", folder=tmp_path):

@@ -1,11 +1,9 @@
 """Finds what a precalculation is asked about: the library's file, and the packages that a project has."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -33,38 +31,38 @@ def library_file(spec: str, *, folder: Path, sample: int | None = None) -> Itera
     """
     if sample is not None and sample < 1:
         raise UsageError(f"--sample takes 1 or more, not {sample}; leave it out for the whole library.")
-    if urlsplit(spec).scheme in ("", "file"):
-        path = (folder / spec.removeprefix("file://")).expanduser()
-        subset = None if sample is None else path.with_name(_subset(sample))
-        if subset is not None and subset.is_file():
-            yield LibraryFile(path=subset, sample=None)
-        elif path.is_file():
-            yield LibraryFile(path=path, sample=sample)
-        else:
-            raise NotFound(f"There is no library {path}.")
+    if "://" in spec:
+        with _fetched(spec, sample=sample) as library:
+            yield library
         return
-    with TemporaryDirectory(prefix="limner-library-") as copies:
-        yield _fetched(spec, Path(copies), sample=sample)
+    path = (folder / spec).expanduser()
+    subset = None if sample is None else path.with_name(_subset(sample))
+    if subset is not None and subset.is_file():
+        yield LibraryFile(path=subset, sample=None)
+    elif path.is_file():
+        yield LibraryFile(path=path, sample=sample)
+    else:
+        raise NotFound(f"There is no library {path}.")
 
 
 def _subset(sample: int) -> str:
     return f"reference_library_{sample}.csv"
 
 
-def _fetched(spec: str, copies: Path, *, sample: int | None) -> LibraryFile:
-    """A copy of the library behind an address, in the folder *copies*."""
-    import fsspec
+@contextmanager
+def _fetched(address: str, *, sample: int | None) -> Iterator[LibraryFile]:
+    """The library behind an address, at hand for as long as the block lasts."""
+    from limner.systems.ersilia.predictions.connect import connect_files
 
-    try:
-        system, place = fsspec.core.url_to_fs(spec)
-        subset = None if sample is None else str(PurePosixPath(place).with_name(_subset(sample)))
-        if subset is not None and system.isfile(subset):
-            place, sample = subset, None
-        path = copies / PurePosixPath(place).name
-        with system.open(place, "rb") as source, path.open("wb") as copy:
-            shutil.copyfileobj(source, copy)
-    except FileNotFoundError as error:
-        raise NotFound(f"There is no library {spec}.") from error
-    except (OSError, ValueError, ImportError) as error:
-        raise UsageError(f"The library {spec} cannot be read: {error}") from error
-    return LibraryFile(path=path, sample=sample)
+    place, _, name = address.rpartition("/")
+    files = connect_files(place)
+    there = files.names("")
+    if sample is not None and _subset(sample) in there:
+        name, sample = _subset(sample), None
+    elif name not in there:
+        raise NotFound(f"There is no library {address}.")
+    with files.reading(name) as path, TemporaryDirectory(prefix="limner-library-") as named:
+        # Under its own name, by which its predictions say where they came from.
+        link = Path(named) / name
+        link.symlink_to(path.absolute())
+        yield LibraryFile(path=link, sample=sample)
