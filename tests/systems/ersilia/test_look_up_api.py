@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from limner.domain.values import Value
-from limner.systems.ersilia.nouns import Column, ColumnType, Release
+from limner.systems.ersilia.columns import Column, ColumnType
+from limner.systems.ersilia.nouns import Release
+from limner.systems.ersilia.packages.packing import pack
+from limner.systems.ersilia.packages.reading import HUB, read_package
 from limner.testing.local_server import LocalServer
 from tests.systems.ersilia.door_server import serving, write_project
 from tests.systems.ersilia.shelved import failed, key_of, predicted, release_of, shelve, table_of, weight_of
@@ -188,8 +193,7 @@ def test_e17_the_champion_answers(tmp_path: Path) -> None:
         registry = server.host.app.registry
         digests = []
         for number in (1, 2):
-            file = tmp_path / f"package-{number}.onnx"
-            file.write_bytes(_tiny_model(number))
+            file = _packed(tmp_path, f"v{number}.0.0")
             digests.append(registry.add("eos3b5e", file, manifest={"release": f"v{number}.0.0"}).sha256)
         table = table_of(folder)
         releases = [release_of(release=f"v{at + 1}.0.0", package=digest) for at, digest in enumerate(digests)]
@@ -215,19 +219,13 @@ def test_e17_the_champion_answers(tmp_path: Path) -> None:
     assert promoted == [[2.0], [2.0], releases[1].version]
 
 
-def _tiny_model(number: int) -> bytes:
-    """An ONNX file that adds *number*."""
-    from onnx import TensorProto, helper
-
-    one = helper.make_tensor("one", TensorProto.FLOAT, [1], [float(number)])
-    node = helper.make_node("Add", ["x", "one"], ["logits"])
-    graph = helper.make_graph(
-        [node],
-        "adds",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 1])],
-        [one],
-    )
-    return bytes(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
-    )
+def _packed(folder: Path, release: str) -> Path:
+    """A package that ships with the system, as if it were of another release."""
+    copy = folder / release / "eos3b5e"
+    shutil.copytree(HUB / "eos3b5e", copy)
+    metadata = copy / "metadata.yml"
+    text = metadata.read_text(encoding="utf-8")
+    metadata.write_text(re.sub(r"^Release: .*$", f"Release: {release}", text, flags=re.MULTILINE), encoding="utf-8")
+    into = folder / f"packed-{release}"
+    into.mkdir()
+    return pack(read_package(copy), into=into)

@@ -53,7 +53,8 @@ def answered(tables: Tables, caller: Caller, wanted: Wanted) -> list[Block]:
 
 def identified(caller: Caller, smiles: Sequence[str], *, scheme: KeyScheme) -> list[Molecule]:
     """The molecules that *smiles* name, with the keys that the stage ``identify`` makes; a bad one fails alone."""
-    texts = [text.strip() for text in smiles]
+    # What stands behind a blank is a name, as in a library.
+    texts = [next(iter(text.split()), "") for text in smiles]
     distinct = list(dict.fromkeys(text for text in texts if text))
     known = _identities(caller, distinct, scheme=scheme)
     empty = f"{Reason.EMPTY_INPUT.value}: There is no SMILES here."

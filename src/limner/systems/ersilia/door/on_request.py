@@ -13,15 +13,17 @@ from limner.app.hosting import Host
 from limner.app.preparing import lists
 from limner.app.submitting import Manifest, Submission, lines_of
 from limner.domain.jobs import Job
+from limner.domain.nodes import Node
 from limner.domain.records import RecordIn
+from limner.engine.views import View
 from limner.errors import UsageError
+from limner.store.store import Transaction
 from limner.systems.ersilia.door.tables import Tables
 from limner.systems.ersilia.library.index import LibraryIndex, write_index
 from limner.systems.ersilia.nouns import KeyScheme, Prediction, Release
 from limner.systems.ersilia.pipeline import NAME, PREDICT
 from limner.systems.ersilia.precalc.batches import JobBatches
 from limner.systems.ersilia.precalc.fates import Fates, write_fates
-from limner.systems.ersilia.precalc.models import choose
 from limner.systems.ersilia.precalc.nouns import PublishRow
 from limner.systems.ersilia.precalc.shards import BATCH
 from limner.systems.ersilia.predictions.base import PredictionTable
@@ -100,10 +102,12 @@ def publish(host: Host, table: PredictionTable, job: Job, *, also: Callable[[Seq
     """
     wish = wish_of(job)
     assert wish is not None, "only jobs that were made here are published here"
-    release = wish.release
+    with host.store.reading() as tx:
+        view = host.engine.view(tx, NAME, lists({PREDICT: [wish.model]}))
+        release = _made_by(tx, host, view, wish)
     if release.version not in {shelf.release.version for shelf in table.shelves(release.model)}:
         table.begin(release, scheme=wish.scheme)
-    for batch in _batches(host, job, wish):
+    for batch in _batches(host, job, wish, view):
         table.write(release, [row.prediction for row in batch if _storable(row.prediction, wish.scheme)])
         also(batch)
 
@@ -124,11 +128,22 @@ def _storable(prediction: Prediction, scheme: KeyScheme) -> bool:
     return scheme.fits(prediction.key) and not of_the_file
 
 
-def _batches(host: Host, job: Job, wish: Wish) -> Iterator[list[PublishRow]]:
-    app = host.app
-    with host.store.reading() as tx:
-        view = host.engine.view(tx, NAME, lists({PREDICT: [wish.model]}))
-    node = next(node for node in view.nodes if node.stage.name == PREDICT)
+def _made_by(tx: Transaction, host: Host, view: View, wish: Wish) -> Release:
+    """The release whose values the job has: another than was wished for where another became champion meanwhile."""
+    key = _node(view).version
+    made = None if key is None else tx.nodes.versions([key])[key].version
+    if made is None or made.model is None:
+        return wish.release
+    same = made.model.sha256 == wish.release.package and dict(made.environment) == dict(wish.release.environment)
+    return wish.release if same else served_release(host, wish.model)
+
+
+def _node(view: View) -> Node:
+    return next(node for node in view.nodes if node.stage.name == PREDICT)
+
+
+def _batches(host: Host, job: Job, wish: Wish, view: View) -> Iterator[list[PublishRow]]:
+    app, node = host.app, _node(view)
     with (
         TemporaryDirectory(prefix="limner-fates-") as folder,
         closing(LibraryIndex(app.artifacts.path(wish.index))) as index,
@@ -153,6 +168,9 @@ def served_release(host: Host, model: str) -> Release:
         ModelRefused: its package does not reproduce its golden example.
         UsageError: it cannot run here.
     """
+    # Checks packages, for which it loads what reads tables: a server that only looks up does without.
+    from limner.systems.ersilia.precalc.models import choose
+
     chosen = choose(host.app, model)
     way = (PREDICT, model)
     host.pipeline(NAME)

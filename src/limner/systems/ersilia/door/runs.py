@@ -16,7 +16,7 @@ from limner.app.projects import Projects
 from limner.errors import LimnerError, NotFound
 from limner.ids import new_id
 from limner.systems.ersilia.door.on_request import served_release
-from limner.systems.ersilia.door.run_child import Tells, Told
+from limner.systems.ersilia.door.run_lines import Tells, Told
 from limner.systems.ersilia.precalc.nouns import Ask, Outcome
 
 RUNNING = "running"
