@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from limner.domain.records import RecordIn, SetAside
+from limner.errors import UsageError
 from limner.systems.ersilia.library.index import LibraryIndex, write_index
 from limner.systems.ersilia.made_molecules import made_molecules
 from limner.systems.ersilia.precalc.jobs import pages_of
@@ -82,3 +83,24 @@ def test_e9_an_intake_goes_on_behind_what_it_took(taken: int, tmp_path: Path) ->
 
 def _names(rows: Iterable[RecordIn | SetAside]) -> list[str]:
     return [row.id if isinstance(row, RecordIn) else str(row.row) for row in rows]
+
+
+@pytest.mark.slow
+def test_e9_publishing_goes_on_without_the_model(bench: Bench, tmp_path: Path) -> None:
+    """What was predicted when a place could not be written is published by the same command, as the same job."""
+    bench.noting()
+    library = bench.library(made_molecules(30))
+    place = tmp_path / "place"
+    place.write_text("in the way")
+    with pytest.raises(UsageError):
+        bench.run(library, to=(str(place),))
+    with bench.app() as app:
+        (before, *_) = [job.id for job in app.jobs()]
+    place.unlink()
+
+    outcome = bench.run(library, to=(str(place),))
+
+    assert outcome.job == before
+    assert bench.predicted() == 30
+    files = sorted((place / "out" / "eos0pln").iterdir())
+    assert [file.name for file in files] == [f"{before}_0001.csv", f"{before}_0002.csv"]
