@@ -16,7 +16,7 @@ from limner.systems.ersilia.library.index import Library, LibraryIndex, write_in
 from limner.systems.ersilia.packages.base import Package
 from limner.systems.ersilia.pipeline import IDENTIFY, NAME, PREDICT
 from limner.systems.ersilia.precalc.finding import library_file
-from limner.systems.ersilia.precalc.models import Found, package_named
+from limner.systems.ersilia.precalc.models import Found
 from limner.systems.ersilia.precalc.nouns import Ask
 from limner.systems.ersilia.precalc.shards import shards_of
 
@@ -37,14 +37,13 @@ class PrecalcPlan(Struct, frozen=True, kw_only=True):
     seconds: float | None
 
 
-def plan_of(app: App, pipeline: Pipeline, ask: Ask) -> PrecalcPlan:
+def plan_of(app: App, pipeline: Pipeline, ask: Ask, chosen: Found) -> PrecalcPlan:
     """
-    What *ask* would do.
+    What *ask* would do with the package *chosen*.
 
     Raises:
-        NotFound: there is no such library or model.
+        NotFound: there is no such library.
     """
-    chosen = package_named(app, ask.model)
     with (
         library_file(ask.library, folder=app.project.folder, sample=ask.sample) as found,
         TemporaryDirectory(prefix="limner-index-") as folder,

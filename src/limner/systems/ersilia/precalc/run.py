@@ -16,16 +16,19 @@ from limner.domain.jobs import Job
 from limner.domain.pipelines import Pipeline
 from limner.errors import UsageError
 from limner.systems.ersilia.library.index import Library, LibraryIndex, write_index
+from limner.systems.ersilia.nouns import KeyScheme
+from limner.systems.ersilia.packages.base import Package
+from limner.systems.ersilia.packages.stage import implementation_of
 from limner.systems.ersilia.pipeline import IDENTIFY, NAME, PREDICT, molecules_pipeline
 from limner.systems.ersilia.precalc.batches import OpenJob
 from limner.systems.ersilia.precalc.fates import Fates, Tally, write_fates
 from limner.systems.ersilia.precalc.finding import library_file
 from limner.systems.ersilia.precalc.jobs import CANARY, Jobs, job_detail, note
-from limner.systems.ersilia.precalc.models import OWN, Chosen, choose
+from limner.systems.ersilia.precalc.models import OWN, choose, package_named
 from limner.systems.ersilia.precalc.nouns import Ask, Counts, Facts, Outcome, PrecalcJob
 from limner.systems.ersilia.precalc.planning import PrecalcPlan, plan_of
 from limner.systems.ersilia.precalc.shards import shards_of
-from limner.systems.ersilia.predictions.connect import predictions_url
+from limner.systems.ersilia.predictions.connect import connect_own, predictions_url
 from limner.systems.ersilia.predictions.publication import Publication
 from limner.systems.ersilia.predictions.publisher import publish
 
@@ -67,9 +70,11 @@ class Precalc:
         with self._indexed(ask) as (library, index, sha256):
             if not library.rows:
                 raise UsageError(f"The library {ask.library} holds no rows.")
+            if ask.only != PREDICT:
+                self._refuse_other_keys(library.scheme)
             jobs = Jobs(
                 self._app,
-                self.pipeline(ask),
+                self.pipeline(ask, chosen.package),
                 model=ask.model,
                 workers=ask.workers,
                 progress=self._progress,
@@ -85,34 +90,32 @@ class Precalc:
                 workers=ask.workers,
             )
             about = structs.replace(about, asked=_digest(ask, about, version=version.digest))
-            return self._run(ask, jobs, index, about, chosen=chosen, started=started)
+            return self._run(ask, jobs, index, about, started=started)
 
     def plan(self, ask: Ask) -> PrecalcPlan:
         """What :meth:`run` would do; see :func:`~limner.systems.ersilia.precalc.planning.plan_of`."""
-        return plan_of(self._app, self.pipeline(ask), ask)
+        found = package_named(self._app, ask.model)
+        return plan_of(self._app, self.pipeline(ask, found.package), ask, found)
 
-    def pipeline(self, ask: Ask) -> Pipeline:
-        """The project's own pipeline of molecules, or the one with its packages; the ask's own limit on one call."""
-        own = self._app.declared.own.get(NAME)
-        found = own or molecules_pipeline(self._app.project.folder / OWN)
-        if ask.shard_timeout is None:
-            return found
+    def pipeline(self, ask: Ask, package: Package) -> Pipeline:
+        """
+        The project's own pipeline of molecules, or the one with its packages.
+
+        The model is done as *package* says, which need lie in no folder, and within the ask's own limit on one call.
+        """
+        found = self._app.declared.own.get(NAME) or molecules_pipeline(self._app.project.folder / OWN)
+        way = implementation_of(package)
+        if ask.shard_timeout is not None:
+            way = structs.replace(way, timeout=ask.shard_timeout)
         stages = tuple(
-            stage
-            if stage.name != PREDICT
-            else structs.replace(
-                stage,
-                implementations={
-                    name: structs.replace(way, timeout=ask.shard_timeout) for name, way in stage.implementations.items()
-                },
-            )
+            structs.replace(stage, implementations={**stage.implementations, ask.model: way})
+            if stage.name == PREDICT
+            else stage
             for stage in found.stages
         )
         return structs.replace(found, stages=stages)
 
-    def _run(
-        self, ask: Ask, jobs: Jobs, index: LibraryIndex, about: PrecalcJob, *, chosen: Chosen, started: float
-    ) -> Outcome:
+    def _run(self, ask: Ask, jobs: Jobs, index: LibraryIndex, about: PrecalcJob, *, started: float) -> Outcome:
         identified = self._identify(jobs, index, about)
         survey = jobs.survey(index)
         inferred = 0
@@ -131,6 +134,19 @@ class Precalc:
         if stopped is not None:
             return structs.replace(outcome, state="stopped", stopped=stopped)
         return outcome if ask.only == PREDICT else self._published(ask, ended, outcome)
+
+    def _refuse_other_keys(self, scheme: KeyScheme) -> None:
+        """Refuse keys of another scheme than those of the prediction table, before any work."""
+        table = connect_own(predictions_url(self._app.project))
+        try:
+            known = table.scheme()
+        finally:
+            table.close()
+        if known not in (None, scheme):
+            raise UsageError(
+                f"The prediction table holds {known} keys, and one table holds one scheme: leave --keys {scheme} out, "
+                "or use another project for it."
+            )
 
     def _identify(self, jobs: Jobs, index: LibraryIndex, about: PrecalcJob) -> Summary:
         """Take the library in; what it was asked for depends on the library alone."""
