@@ -57,7 +57,7 @@ class Declared:
             for name, target in system.makers.items()
             if all(importlib.util.find_spec(module) for module in system.needs)
         }
-        return _Pipelines({**makers, **systems, **self.own})
+        return _Pipelines({**makers, **systems, **self.own}, folder=self._project.folder)
 
     def pipeline(self, name: str) -> Pipeline:
         """
@@ -97,14 +97,14 @@ class Declared:
 class _Pipelines(Mapping[str, Pipeline]):
     """Pipelines by name, some of them still to be made."""
 
-    def __init__(self, known: Mapping[str, Pipeline | str]) -> None:
+    def __init__(self, known: Mapping[str, Pipeline | str], *, folder: Path) -> None:
         self._known = dict(known)
+        self._folder = folder
 
     def __getitem__(self, name: str) -> Pipeline:
         found = self._known[name]
         if isinstance(found, str):
-            made = load_target(found)
-            found = self._known[name] = _made(found, made)
+            found = self._known[name] = _made(found, load_target(found), folder=self._folder)
         return found
 
     def __iter__(self) -> Iterator[str]:
@@ -117,8 +117,8 @@ class _Pipelines(Mapping[str, Pipeline]):
         return name in self._known
 
 
-def _made(target: str, maker: object) -> Pipeline:
-    found = maker() if callable(maker) else None
+def _made(target: str, maker: object, *, folder: Path) -> Pipeline:
+    found = maker(folder) if callable(maker) else None
     if not isinstance(found, Pipeline):
         raise ConfigurationError(f"{target} makes no Pipeline.")
     return found

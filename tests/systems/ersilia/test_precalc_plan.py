@@ -1,7 +1,6 @@
 """Before anything runs it is known what would be predicted, and why; afterwards, where each prediction came from."""
 
 import hashlib
-import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import pytest
 from limner.systems.ersilia.made_molecules import made_molecules
 from limner.systems.ersilia.packages.base import Needs
 from limner.systems.ersilia.packages.environment import folder_of
+from limner.systems.ersilia.precalc.nouns import Ask
+from limner.systems.ersilia.precalc.run import Precalc
 from tests.systems.ersilia.calculating import Bench
 
 pytestmark = pytest.mark.slow
@@ -21,11 +22,10 @@ echo '{"python": "3.11", "msgspec": "9.9.9"}'
 
 
 def planned(bench: Bench, library: Path) -> dict[str, object]:
-    """What `limner precalc --plan` says."""
-    ran = bench.limner("precalc", "eos0pln", "--library", str(library), "--workers", "4", "--plan", "--json")
-    assert ran.returncode == 0, ran.stderr
-    told: dict[str, object] = json.loads(ran.stdout)
-    return {name: told[name] for name in ("identify", "predict", "reasons", "shards", "seconds")}
+    """What a plan says."""
+    with bench.app() as app:
+        plan = Precalc(app).plan(Ask(model="eos0pln", library=str(library), workers=4))
+    return {name: getattr(plan, name) for name in ("identify", "predict", "reasons", "shards", "seconds")}
 
 
 def test_e25_a_plan_says_what_is_new_and_why(bench: Bench) -> None:
@@ -41,6 +41,9 @@ def test_e25_a_plan_says_what_is_new_and_why(bench: Bench) -> None:
         "shards": 4,
         "seconds": 2.0,
     }
+    told = bench.limner("precalc", "eos0pln", "--library", str(library), "--workers", "4", "--plan").stdout
+    assert "20 to identify, 20 to predict (20 new)" in told
+    assert "4 shards on 4 workers, about 2.0 s" in told
     bench.run(library)
     assert planned(bench, library) == {"identify": 0, "predict": 0, "reasons": {}, "shards": 0, "seconds": 0.0}
 
@@ -76,3 +79,22 @@ def test_e25_why_names_what_made_a_prediction(bench: Bench) -> None:
     with bench.app() as app:
         jobs = {job.id for job in app.jobs()}
     assert outcome.job in jobs
+
+
+def test_e17_a_model_that_is_rolled_back_answers_as_before(bench: Bench) -> None:
+    """Two releases are two versions side by side; after a roll-back the old one is run, and has answered already."""
+    bench.noting()
+    library = bench.library(made_molecules(10))
+    old = bench.run(library)
+    shutil.rmtree(bench.folder / "packages")
+    bench.noting("smiles = list(smiles)", release="v2.0.0")
+    new = bench.run(library)
+    with bench.app() as app:
+        app.registry.rollback("eos0pln", by="test")
+    shutil.rmtree(bench.folder / "packages")
+
+    back = bench.run(library)
+
+    assert new.version.startswith("v2.0.0+")
+    assert new.inferred == 10
+    assert (back.version, back.inferred) == (old.version, 0)

@@ -67,3 +67,9 @@ def test_a_new_package_needs_no_edit_of_the_pipeline(tmp_path: Path) -> None:
     stage = molecules_pipeline(tmp_path).stage(PREDICT)
     assert (stage.batch_of("eos0one"), stage.batch_of("eos0two")) == (100, 10_000)
     assert stage.timeout_of("eos0two") > stage.timeout_of("eos0one")
+
+
+def test_packages_of_a_project_are_found_without_a_pipeline_file(tmp_path: Path) -> None:
+    """What lies in the folder `packages` of a project is offered to every command."""
+    made(tmp_path / "packages", "eos0own")
+    assert "eos0own" in declared(tmp_path, system).pipeline("molecules").stage(PREDICT).implementations

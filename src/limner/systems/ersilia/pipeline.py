@@ -12,6 +12,13 @@ from limner.systems.ersilia.precalc.shards import BATCH
 #: Its name, that of its collection, and those of its stages.
 NAME = "molecules"
 IDENTIFY, PREDICT = "identify", "predict"
+#: Below a project's folder: its own packages.
+OWN = "packages"
+
+
+def pipeline_of(project: Path) -> DeclaredPipeline:
+    """The pipeline with the packages in the folder `packages` of a project."""
+    return molecules_pipeline(project / OWN)
 
 
 def molecules_pipeline(*folders: Path | str) -> DeclaredPipeline:

@@ -18,9 +18,7 @@ from limner.systems.ersilia.packages.golden import Verdict, check_package
 from limner.systems.ersilia.packages.packing import pack
 from limner.systems.ersilia.packages.reading import HUB, find_packages, read_package
 from limner.systems.ersilia.packages.releases import release_of
-
-#: Below a project's folder: its own packages.
-OWN = "packages"
+from limner.systems.ersilia.pipeline import OWN
 
 
 class Chosen(Struct, frozen=True, kw_only=True):

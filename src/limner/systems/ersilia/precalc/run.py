@@ -19,12 +19,12 @@ from limner.systems.ersilia.library.index import Library, LibraryIndex, write_in
 from limner.systems.ersilia.nouns import KeyScheme
 from limner.systems.ersilia.packages.base import Package
 from limner.systems.ersilia.packages.stage import implementation_of
-from limner.systems.ersilia.pipeline import IDENTIFY, NAME, PREDICT, molecules_pipeline
+from limner.systems.ersilia.pipeline import IDENTIFY, NAME, PREDICT
 from limner.systems.ersilia.precalc.batches import OpenJob
 from limner.systems.ersilia.precalc.fates import Fates, Tally, write_fates
 from limner.systems.ersilia.precalc.finding import library_file
 from limner.systems.ersilia.precalc.jobs import CANARY, Jobs, job_detail, note
-from limner.systems.ersilia.precalc.models import OWN, choose, package_named
+from limner.systems.ersilia.precalc.models import choose, package_named
 from limner.systems.ersilia.precalc.nouns import Ask, Counts, Facts, Outcome, PrecalcJob
 from limner.systems.ersilia.precalc.planning import PrecalcPlan, plan_of
 from limner.systems.ersilia.precalc.shards import shards_of
@@ -99,11 +99,11 @@ class Precalc:
 
     def pipeline(self, ask: Ask, package: Package) -> Pipeline:
         """
-        The project's own pipeline of molecules, or the one with its packages.
+        The project's pipeline of molecules.
 
         The model is done as *package* says, which need lie in no folder, and within the ask's own limit on one call.
         """
-        found = self._app.declared.own.get(NAME) or molecules_pipeline(self._app.project.folder / OWN)
+        found = self._app.pipeline(NAME)
         way = implementation_of(package)
         if ask.shard_timeout is not None:
             way = structs.replace(way, timeout=ask.shard_timeout)
