@@ -16,7 +16,7 @@ from tests.systems.ersilia.simulated_cloud import new_table, simulated_cloud
 
 
 @pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def table() -> Iterator[str]:
     """A table in a simulated cloud."""
     with simulated_cloud() as endpoint:
         yield new_table(endpoint)
