@@ -10,9 +10,11 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
 
 from limner.testing.local_server import LocalServer
 from tests.conftest import IN_CI
+from tests.waiting import until
 
 _PROGRAMS = ("chromium", "chromedriver")
 
@@ -57,8 +59,15 @@ class Looking:
         self.driver.get(f"{self._url}{path}")
 
     def one(self, selector: str) -> WebElement:
-        """The element that a CSS selector names."""
+        """The element that a CSS selector names, once it is there: a page may still be on its way."""
+        until(lambda: self.all(selector))
         return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def click(self, selector: str) -> None:
+        """Click what a CSS selector names, and wait until another page has taken the place of this one."""
+        before = self.one("html")
+        self.one(selector).click()
+        until(lambda: staleness_of(before)(self.driver))
 
     def all(self, selector: str) -> list[WebElement]:
         """Every element that a CSS selector names."""

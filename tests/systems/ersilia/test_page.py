@@ -42,8 +42,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
 def looking(driver: Chrome, server: LocalServer) -> Looking:
     """Somebody who looks."""
     driver.delete_all_cookies()
+    driver.get("about:blank")
     found = Looking(driver, server)
-    found.open("/ersilia/style.css")
     found.complaints()
     return found
 
@@ -57,7 +57,7 @@ def job(driver: Chrome, server: LocalServer) -> str:
     workers = looking.one("#begin input[name=workers]")
     workers.clear()
     workers.send_keys("2")
-    looking.one("#begin button").click()
+    looking.click("#begin button")
     # The page shows itself anew, again and again, until nothing runs any more.
     until(lambda: [row[2] for row in looking.table("#runs")] in (["done_with_failures"], ["failed"]), within=_RUN)
     return looking.one("#runs a").text
@@ -104,7 +104,8 @@ def test_a_molecule_is_drawn_with_its_predictions(looking: Looking, job: str) ->
     looking.open(f"/ersilia/jobs/{job}")
 
     # when
-    next(link for link in looking.all("#molecules a") if link.text == ASPIRIN).click()
+    place = [link.text for link in looking.all("#molecules a")].index(ASPIRIN)
+    looking.click(f"#molecules li:nth-child({place + 1}) a")
 
     # then
     assert looking.one("#smiles").text == ASPIRIN
@@ -125,7 +126,7 @@ def test_a_molecule_is_looked_up_by_any_spelling(looking: Looking, job: str) -> 
 
     # when
     looking.one("#q").send_keys("OC(=O)c1ccccc1OC(C)=O")
-    looking.one("#look-up").click()
+    looking.click("#look-up")
 
     # then
     assert looking.one("#key").text == "BSYNRYMUTXBXSQ-UHFFFAOYSA-N"
@@ -150,7 +151,7 @@ def test_a_form_that_is_filled_wrongly(looking: Looking, server: LocalServer) ->
 
     # when
     looking.one("#begin input[name=sample]").send_keys("many")
-    looking.one("#begin button").click()
+    looking.click("#begin button")
 
     # then
     assert "sample" in looking.one("#problem").text
@@ -176,7 +177,7 @@ def test_whoever_has_no_token_is_asked_for_one(driver: Chrome, tmp_path_factory:
         def enter(text: str) -> None:
             looking.open("/ersilia/token")
             looking.one("#token input").send_keys(text)
-            looking.one("#token button").click()
+            looking.click("#token button")
 
         # when
         looking.open("/ersilia")
@@ -185,10 +186,10 @@ def test_whoever_has_no_token_is_asked_for_one(driver: Chrome, tmp_path_factory:
         refused = looking.one("#problem").text
         enter(reads)
         seen = looking.table("#runs")
-        looking.one("#begin button").click()
+        looking.click("#begin button")
         forbidden = looking.one("#problem").text
         enter(submits)
-        looking.one("#begin button").click()
+        looking.click("#begin button")
         begun = looking.table("#runs")
 
     # then

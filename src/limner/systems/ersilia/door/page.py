@@ -32,7 +32,7 @@ _FOLDER = "pages"
 #: Nothing is loaded from elsewhere, nothing runs, and nobody shows it inside of a page of theirs.
 _HEADERS = {
     "content-security-policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; "
         "frame-ancestors 'none'"
     ),
     "referrer-policy": "same-origin",
