@@ -44,7 +44,7 @@ class System(Struct, frozen=True, kw_only=True):
     name: str
     about: str
     pipelines: tuple[Pipeline, ...] = ()
-    #: Pipelines that are made when they are first asked for, by name: each target is a function of the project's folder.
+    #: Pipelines that are made when they are first asked for, by name: a target is a function of the project's folder.
     makers: Mapping[str, str] = field(default_factory=dict)
     #: Modules that the makers import; where one of them is not installed, their pipelines are not offered.
     needs: tuple[str, ...] = ()
