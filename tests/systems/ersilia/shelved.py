@@ -6,7 +6,8 @@ from pathlib import Path
 
 from limner.domain.failures import FailureCode
 from limner.settings import load_project
-from limner.systems.ersilia.nouns import Cell, Column, ColumnType, Failed, KeyScheme, Prediction, Release
+from limner.systems.ersilia.columns import Cell, Column, ColumnType
+from limner.systems.ersilia.nouns import Failed, KeyScheme, Prediction, Release
 from limner.systems.ersilia.predictions.base import PredictionTable
 from limner.systems.ersilia.predictions.connect import connect_predictions, predictions_url
 

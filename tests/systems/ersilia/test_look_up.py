@@ -8,7 +8,7 @@ import httpx
 import msgspec
 import pytest
 
-from limner.systems.ersilia.nouns import Column, ColumnType
+from limner.systems.ersilia.columns import Column, ColumnType
 from limner.testing.local_server import LocalServer
 from tests.systems.ersilia.asked import CASES, FAILED, STORED, Case, request, told
 from tests.systems.ersilia.door_server import serving, token, write_project
