@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from limner.app.starting import start_project
-from limner.systems.ersilia import system
+from limner.systems.ersilia.system import system
 from tests.systems.ersilia.calculating import Bench
 
 

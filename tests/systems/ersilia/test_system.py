@@ -11,8 +11,8 @@ from limner.app.declared import Declared
 from limner.domain.systems import System
 from limner.errors import ConfigurationError
 from limner.settings import load_project
-from limner.systems.ersilia import system
 from limner.systems.ersilia.pipeline import IDENTIFY, PREDICT, molecules_pipeline
+from limner.systems.ersilia.system import system
 from tests.systems.ersilia.made_packages import made
 
 #: What no command loads that does not need it.

@@ -1,18 +1,1 @@
 """The ersilia system: a whole library of molecules through a model, stored, and looked up by key."""
-
-from limner.domain.systems import System
-
-_HOME = "limner.systems.ersilia"
-
-system = System(
-    name="ersilia",
-    about="Molecules: what packaged models predict for a whole library, calculated once and looked up by key.",
-    makers={"molecules": f"{_HOME}.pipeline:pipeline_of"},
-    needs=("rdkit", "pydantic", "yaml"),
-    check_folder=f"{_HOME}.packages.checking:check_folder",
-    audit_library=f"{_HOME}.precalc.auditing:audit_library",
-    exports={"molecules": f"{_HOME}.predictions.exporting:export_predictions"},
-    demo=f"{_HOME}.demo:demo",
-    template=f"{_HOME}:template",
-    routes=f"{_HOME}.door.routes:routes",
-)
