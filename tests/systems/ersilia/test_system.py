@@ -30,7 +30,7 @@ def test_neither_the_system_nor_its_verb_loads_anything_heavy() -> None:
     """Every command imports the system, and help shows its verb: neither brings a library of its trade along."""
     asked = f"""
 import sys
-import limner.systems.ersilia, limner.systems.ersilia.precalc.verb
+import limner.systems.ersilia.system, limner.systems.ersilia.precalc.verb
 print([name for name in {HEAVY!r} if name in sys.modules])
 """
     ran = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
