@@ -1,5 +1,6 @@
 """The verb ``limner precalc``: a whole library through a model, and where it goes."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,9 +31,14 @@ def precalc(
         int | None, typer.Option("--sample", min=1, metavar="N", help="Only N molecules; all of them if not given.")
     ] = None,
     workers: Annotated[
-        int,
-        typer.Option("--workers", min=1, metavar="N", help="Processes of inference at most, one shard each or more."),
-    ] = 50,
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            metavar="N",
+            help="Processes of inference at most, one shard each or more; as many as there are cores if not given.",
+        ),
+    ] = None,
     keys: Annotated[
         str | None, typer.Option("--keys", metavar="SCHEME", help="inchikey or md5; the library's own if not given.")
     ] = None,
@@ -79,7 +85,7 @@ def precalc(
         model=model,
         library=str(Path(library).absolute()) if "://" not in library else library,
         sample=sample,
-        workers=workers,
+        workers=workers or os.cpu_count() or 1,
         keys=None if keys is None else _scheme(keys),
         to=tuple(place if "://" in place else str(Path(place).absolute()) for place in to or ()),
         strict=strict,
