@@ -58,9 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--page", type=Path, default=Path("docs/chaos.md"))
     parser.add_argument("--at-once", type=int, default=1, help="combinations that are raged over side by side")
     parser.add_argument("--pace", type=float, default=PACE, help="seconds that a record takes while blows fall")
-    parser.add_argument("--only", metavar="BUS+ARTIFACTS", nargs="*", help="for example rabbitmq+folder")
+    parser.add_argument(
+        "--only", metavar="BUS+ARTIFACTS", nargs="*", help="such as rabbitmq+folder; the other rows stay"
+    )
     asked = parser.parse_args(arguments)
-    rows, failed = [], False
+    rows, failed = _kept(asked.page), False
     with tempfile.TemporaryDirectory(prefix="limner-storms-") as folder:
         missing = impossible(Path(folder) / "tries")
         calm = undisturbed(Path(folder) / "calm", asked.records)
@@ -73,8 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ThreadPoolExecutor(asked.at_once) as pool:
             for pair, found in zip(chosen, pool.map(rage, *zip(*chosen, strict=True)), strict=True):
                 failed |= isinstance(found, str)
-                rows.append(_row("+".join(pair), found))
-                sys.stdout.write(f"{rows[-1]}\n")
+                name = "+".join(pair)
+                rows[name] = _row(name, found)
+                sys.stdout.write(f"{rows[name]}\n")
                 sys.stdout.flush()
     titles = ("PostgreSQL and", "results", "reads of counts", "wrong", *(_words(blow) for blow in BLOWS))
     asked.page.write_text(
@@ -87,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             python=platform.python_version(),
             titles=" | ".join(titles),
             rule="|".join("---" for _ in titles),
-            rows="\n".join(rows),
+            rows="\n".join(rows[name] for name in map("+".join, COMBINATIONS) if name in rows),
             told="\n".join(f"| {_words(name)} | {_told(blow)} |" for name, blow in BLOWS.items()),
             missing=_MISSING.format(told="; ".join(f"{_words(blow)} ({why})" for blow, why in missing.items()))
             if missing
@@ -95,6 +98,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     )
     return int(failed)
+
+
+def _kept(page: Path) -> dict[str, str]:
+    """The rows of an earlier run, by combination; those that are raged over again are replaced."""
+    lines = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
+    names = {"+".join(pair) for pair in COMBINATIONS}
+    return {name: line for line in lines if (name := line.partition(" |")[0].removeprefix("| ")) in names}
 
 
 def _one(
