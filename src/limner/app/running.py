@@ -36,7 +36,7 @@ class Progress(Struct, frozen=True, kw_only=True):
     waiting_for: int | None = None
 
 
-class Summary(Struct, frozen=True, kw_only=True):
+class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a run ended."""
 
     job: str
@@ -52,7 +52,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     #: Source rows that could not become records.
     set_aside: int
     seconds: float
-    #: How the rows of a collection of slices stand now, by stage.
+    #: How the rows of a collection of slices stand now, by stage; None, and in no document, where it is none.
     rows: Mapping[str, RowCounts] | None = None
 
 
