@@ -79,25 +79,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 rows[name] = _row(name, found)
                 sys.stdout.write(f"{rows[name]}\n")
                 sys.stdout.flush()
-    titles = ("PostgreSQL and", "results", "reads of counts", "wrong", *(_words(blow) for blow in BLOWS))
-    asked.page.write_text(
-        _PAGE.format(
-            records=asked.records,
-            seed=asked.seed,
-            pause=asked.pause,
-            cores=os.cpu_count(),
-            at_once=asked.at_once,
-            python=platform.python_version(),
-            titles=" | ".join(titles),
-            rule="|".join("---" for _ in titles),
-            rows="\n".join(rows[name] for name in map("+".join, COMBINATIONS) if name in rows),
-            told="\n".join(f"| {_words(name)} | {_told(blow)} |" for name, blow in BLOWS.items()),
-            missing=_MISSING.format(told="; ".join(f"{_words(blow)} ({why})" for blow, why in missing.items()))
-            if missing
-            else "",
-        )
-    )
+                asked.page.write_text(_page(asked, rows, missing=missing))
     return int(failed)
+
+
+def _page(asked: argparse.Namespace, rows: Mapping[str, str], *, missing: Mapping[str, str]) -> str:
+    """The page, as far as it goes."""
+    titles = ("PostgreSQL and", "results", "reads of counts", "wrong", *(_words(blow) for blow in BLOWS))
+    return _PAGE.format(
+        records=asked.records,
+        seed=asked.seed,
+        pause=asked.pause,
+        cores=os.cpu_count(),
+        at_once=asked.at_once,
+        python=platform.python_version(),
+        titles=" | ".join(titles),
+        rule="|".join("---" for _ in titles),
+        rows="\n".join(rows[name] for name in map("+".join, COMBINATIONS) if name in rows),
+        told="\n".join(f"| {_words(name)} | {_told(blow)} |" for name, blow in BLOWS.items()),
+        missing=_MISSING.format(told="; ".join(f"{_words(blow)} ({why})" for blow, why in missing.items()))
+        if missing
+        else "",
+    )
 
 
 def _kept(page: Path) -> dict[str, str]:
