@@ -11,3 +11,9 @@ from tests.systems.ersilia.calculating import Bench
 def bench(tmp_path: Path) -> Bench:
     """A project without anything in it."""
     return Bench(tmp_path / "project")
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """The file of the prediction table."""
+    return tmp_path / "predictions.db"

@@ -19,8 +19,8 @@ from limner.systems.ersilia.predictions.publisher import publish
 from tests.artifacts.stores import below
 from tests.systems.ersilia.prediction_table_contract import key_of, prediction_of, release_of
 from tests.systems.ersilia.published import Given, Made, facts_of, publication_of
+from tests.systems.ersilia.published_files import meta_in
 from tests.systems.ersilia.simulated_cloud import new_table, simulated_cloud
-from tests.systems.ersilia.test_publish import meta_in
 from tests.systems.ersilia.test_publish_given import package_of
 from tests.systems.ersilia.unwell import Unwell, unwell_table
 from tools.services import ObjectStore

@@ -1,13 +1,7 @@
 """Publishing puts everything that a job predicted into every place, once, whatever happens meanwhile."""
 
-import csv
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,51 +14,13 @@ from limner.systems.ersilia.columns import Column, ColumnType
 from limner.systems.ersilia.nouns import KeyScheme, Prediction
 from limner.systems.ersilia.predictions.connect import connect_files, connect_predictions
 from limner.systems.ersilia.predictions.dataset import Dataset
-from limner.systems.ersilia.predictions.files import Files
 from limner.systems.ersilia.predictions.lake import NAMES
 from limner.systems.ersilia.predictions.publisher import publish
 from tests.artifacts.stores import below
 from tests.systems.ersilia.prediction_table_contract import key_of, release_of
 from tests.systems.ersilia.published import WIDE, Given, Made, facts_of, publication_of
+from tests.systems.ersilia.published_files import LAKE, VERSION, lake_of, meta_in, rows_in, whole_state
 from tools.services import ObjectStore
-
-VERSION = release_of().version
-
-
-def rows_in(files: Files, path: str) -> list[list[str]]:
-    """The rows of a CSV file, header included."""
-    with files.reading(path) as file, file.open(encoding="utf-8", newline="") as stream:
-        return list(csv.reader(stream))
-
-
-def lake_of(files: Files, release_folder: str) -> pa.Table:
-    """All rows of one version in a lake."""
-    tables = []
-    for name in files.names(release_folder):
-        with files.reading(f"{release_folder}/{name}") as file:
-            tables.append(pq.read_table(file))
-    return pa.concat_tables(tables)
-
-
-def meta_in(files: Files, model: str = "eos3b5e") -> dict[str, object]:
-    """The metadata of a model."""
-    with files.reading(f"meta/{model}.json") as file:
-        told: dict[str, object] = json.loads(file.read_bytes())
-        return told
-
-
-def whole_state(root: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    return {str(file.relative_to(root)): file.read_bytes() for file in sorted(root.rglob("*")) if file.is_file()}
-
-
-LAKE = f"lake/model_id=eos3b5e/version={VERSION}"
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    """The file of the prediction table."""
-    return tmp_path / "predictions.db"
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -146,81 +102,6 @@ def test_a_failed_spelling_takes_nothing_from_one_that_is_stored(table: Path) ->
     opened = connect_predictions(f"sqlite:///{table}")
     found = opened.read("eos3b5e", VERSION, [good.key, bad.key])
     assert {key: one.values for key, one in found.items()} == {good.key: (1 / 7,), bad.key: (1.0,)}
-    opened.close()
-
-
-@pytest.mark.slow
-def test_several_processes_publish_at_once(table: Path, tmp_path: Path) -> None:
-    """Batches are written beside each other, and come to the same as by one process."""
-    made = Made(rows_each=50, count=400, slow=0.3)
-    alone, beside = tmp_path / "alone", tmp_path / "beside"
-    publish(publication_of(Made(rows_each=50, count=400), table=tmp_path / "alone.db", places=[alone]), workers=1)
-
-    published = publish(publication_of(made, table=table, places=[beside]), workers=3)
-
-    spans = sorted(published.places[connect_files(str(beside)).url()].spans, key=lambda span: span[1])
-    assert len({worker for worker, *_ in spans}) == 3
-    assert any(one[0] != other[0] and other[1] < one[2] for one, other in pairwise(spans)), (
-        "no two batches of two processes overlap"
-    )
-    shards = {name: data for name, data in whole_state(beside).items() if name.endswith((".csv", ".parquet"))}
-    assert shards == {name: data for name, data in whole_state(alone).items() if name in shards}
-    assert len(shards) == 8 + 8 + 1
-
-
-@pytest.mark.slow
-def test_e9_a_killed_process_is_replaced(table: Path, tmp_path: Path) -> None:
-    """A process that is killed within a batch costs that batch's time; everything arrives once."""
-    memory = tmp_path / "killed"
-    made = Made(rows_each=50, count=300, killed_in=2, remembers=str(memory))
-
-    facts = facts_of(Made(rows_each=50, count=300))
-    published = publish(publication_of(made, table=table, places=[tmp_path / "store"], facts=facts), workers=2)
-
-    assert memory.exists()
-    files = connect_files(str(tmp_path / "store"))
-    assert published.stored == 300
-    assert lake_of(files, LAKE).column("key").to_pylist() == [key_of(n) for n in range(300)]
-    assert [name for name in whole_state(tmp_path / "store") if ".part" in name] == []
-
-
-_ALONE = """
-import sys
-from pathlib import Path
-from limner.systems.ersilia.predictions.publisher import publish
-from tests.systems.ersilia.published import Made, facts_of, publication_of
-
-if __name__ == "__main__":
-    table, store, memory = map(Path, sys.argv[1:])
-    made = Made(rows_each=50, count=300, killed_in=3, remembers=str(memory))
-    facts = facts_of(Made(rows_each=50, count=300))
-    publish(publication_of(made, table=table, places=[store], facts=facts), workers=1)
-"""
-
-
-@pytest.mark.slow
-def test_e9_a_killed_publisher_goes_on_where_it_was(table: Path, tmp_path: Path, repository: Path) -> None:
-    """Killed within the fourth of six batches and run again, it writes three, and all is as if never killed."""
-    store = tmp_path / "store"
-    command = [sys.executable, "-c", _ALONE, str(table), str(store), str(tmp_path / "memory")]
-    killed = subprocess.run(command, cwd=repository, env={**os.environ, "PYTHONPATH": str(repository)})
-    assert killed.returncode == -signal.SIGKILL
-    half = {name for name in whole_state(store) if name.startswith("out/") and name.endswith(".csv")}
-    assert len(half) >= 3
-
-    seen: list[tuple[int, int]] = []
-    made = Made(rows_each=50, count=300)
-    again = publish(
-        publication_of(made, table=table, places=[store]), progress=lambda done, total: seen.append((done, total))
-    )
-
-    assert seen == [(3, 6), (4, 6), (5, 6), (6, 6)]
-    assert again.stored == 300
-    files = connect_files(str(store))
-    assert lake_of(files, LAKE).column("key").to_pylist() == [key_of(n) for n in range(300)]
-    assert meta_in(files)["total_unique_preds"] == 300
-    opened = connect_predictions(f"sqlite:///{table}")
-    assert opened.count("eos3b5e", VERSION) == 300
     opened.close()
 
 
@@ -479,32 +360,3 @@ def test_a_place_that_is_a_file_is_refused(table: Path, tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="store"):
         publish(publication_of(Made(rows_each=20, count=20), table=table, places=[tmp_path / "store"]))
-
-
-_MEMORY = """
-import sys
-from pathlib import Path
-from limner.systems.ersilia.predictions.publisher import publish
-from tests.systems.ersilia.published import Made, publication_of
-
-table, store = map(Path, sys.argv[1:])
-publish(publication_of(Made(rows_each=10_000, count=10_000, wide=True), table=table, places=[store]))
-# ru_maxrss would not do: a new process starts with what its parent, here the tests, held.
-print(next(line.split()[1] for line in Path("/proc/self/status").open() if line.startswith("VmHWM:")))
-"""
-
-
-@pytest.mark.slow
-def test_e21_wide_batches_stay_below_a_gigabyte(table: Path, tmp_path: Path, repository: Path) -> None:
-    """10,000 molecules with 2,048 values each take less than 1 GB of memory, and less than 10 MB of Parquet."""
-    command = [sys.executable, "-c", _MEMORY, str(table), str(tmp_path / "store")]
-
-    done = subprocess.run(
-        command, cwd=repository, env={**os.environ, "PYTHONPATH": str(repository)}, capture_output=True, text=True
-    )
-
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 1_000_000, f"{done.stdout} kB"
-    assert (
-        tmp_path / "store" / f"lake/model_id=eos5axz/version={WIDE.version}/part-00000.parquet"
-    ).stat().st_size < 10_000_000
