@@ -1,5 +1,7 @@
 """What an object store adds: refusals in words, damage that is found, copies, other projects, and what is tidied up."""
 
+import os
+import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +17,8 @@ from limner.clock import MovedClock, SystemClock
 from limner.errors import ArtifactMissing, ArtifactsUnavailable, ChecksumMismatch, ConfigurationError
 from limner.settings import load_project
 from tests.artifacts.stores import overwrite, s3_at
+from tests.cluster.hardware import Impossible, SetClock
+from tests.conftest import IN_CI
 from tools.services import free_port
 
 
@@ -60,6 +64,35 @@ def test_a_wrong_secret_is_refused(s3_url: str, tmp_path: Path, monkeypatch: pyt
 
     with pytest.raises(ConfigurationError, match=r"refuses: .*Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
         connect_artifacts(s3_url, copies=tmp_path)
+
+
+@pytest.mark.parametrize(("offset", "told"), [(3600, "60 minutes ahead of its own"), (-3600, "behind its own")])
+def test_a_clock_that_is_wrong_is_said(s3_url: str, tmp_path: Path, offset: int, told: str) -> None:
+    """S3 refuses what a clock signed that is an hour off; the sentence names the clock, and asking again is safe."""
+    try:
+        clock = SetClock(tmp_path / "clock")
+    except Impossible as error:
+        (pytest.fail if IN_CI else pytest.skip)(str(error))
+    clock.set(offset)
+    script = """
+import sys
+from pathlib import Path
+from limner.artifacts.connect import connect_artifacts
+from limner.errors import ArtifactsUnavailable
+try:
+    connect_artifacts(sys.argv[1], copies=Path(sys.argv[2]))
+except ArtifactsUnavailable as error:
+    print(error)
+"""
+    asked = subprocess.run(
+        [sys.executable, "-c", script, s3_url, str(tmp_path / "copies")],
+        env={**os.environ, **clock.environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert told in asked.stdout, asked.stderr
 
 
 def test_no_key_at_all_is_said(s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

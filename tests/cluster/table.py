@@ -147,7 +147,7 @@ def _row(name: str, found: Outcome | str) -> str:
 
 
 def _told(blow: Blow) -> str:
-    return (blow.__doc__ or "").strip()
+    return " ".join((blow.__doc__ or "").split())
 
 
 def _words(blow: str) -> str:

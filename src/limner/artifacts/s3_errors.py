@@ -2,14 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 
 from aiohttp import ClientError as ConnectionBroke
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from limner.artifacts.s3_place import Place
+from limner.clock import SystemClock
 from limner.errors import ArtifactMissing, ArtifactsUnavailable, ConfigurationError, LimnerError
 
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+#: S3 refuses what was signed by a clock that is further off.
+_SKEW = timedelta(minutes=15)
 #: Refusals that another try need not meet, whatever their status: the body was cut, or a restarted server forgot parts.
 _PASSING = frozenset(
     {
@@ -74,9 +79,23 @@ def _answered(error: ClientError, *, place: Place, sha256: str) -> LimnerError:
         )
     if status == 404 and sha256:
         return ArtifactMissing(sha256)
+    if status in (400, 403) and abs(off := _clock_is_off(error)) > _SKEW:
+        how_far = f"{abs(off) // timedelta(minutes=1)} minutes {'ahead of' if off > timedelta() else 'behind'}"
+        return ArtifactsUnavailable(
+            f"{place.shown} refuses what this machine's clock signs, which is {how_far} its own; set the clock."
+        )
     if status in (401, 403):
         return ConfigurationError(
             f"{place.shown} refuses: {message} Set {_KEYS} to keys that may list the bucket and read, write and delete "
             "below the prefix."
         )
     return ConfigurationError(f"{place.shown} does not accept what was asked: {message} ({code or status}).")
+
+
+def _clock_is_off(error: ClientError) -> timedelta:
+    """By how much this machine's clock is ahead of the server's; nothing where the answer does not tell the time."""
+    told = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    try:
+        return timedelta(seconds=SystemClock().now() - parsedate_to_datetime(told).timestamp())
+    except (TypeError, ValueError):
+        return timedelta()
