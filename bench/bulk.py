@@ -37,11 +37,11 @@ def record(number: int, *, changed: int = 0) -> RecordIn:
     return RecordIn(collection=COLLECTION, id=f"{digits[turn:]}{digits[:turn]}-{block}", fields={"n": place + changed})
 
 
-def copy_block(tx: Transaction, block: int, *, owner: str, now: float) -> None:
+def copy_block(tx: Transaction, block: int, *, owner: str, now: float, stages: int = 2) -> None:
     """
     Write block number *block*: block 0 once more, with its results, tasks, fates and rows of the journal.
 
-    Block 0 is what the engine wrote first, so its keys begin at 1, and so do those of its results, two for each.
+    Block 0 is what the engine wrote first, so its keys begin at 1, and so do those of its results, one for each stage.
     """
     ended = tx.connection.execute(select(func.min(tasks.c.pk), func.count()).where(tasks.c.last <= BLOCK)).one()
     first, first_task = tx.records.allocate("records", BLOCK), tx.tasks.allocate("tasks", ended[1])
@@ -53,7 +53,7 @@ def copy_block(tx: Transaction, block: int, *, owner: str, now: float) -> None:
     _copy(tx, tasks, moved, where=tasks.c.last <= BLOCK)
     made = {"record": results.c.record + on, "task": results.c.task + on_task}
     # By their own keys: SQLite would look through all results for those of some records, to have them in order.
-    _copy(tx, results, made, where=and_(results.c.pk <= 2 * BLOCK, results.c.record <= BLOCK), leave="pk")
+    _copy(tx, results, made, where=and_(results.c.pk <= stages * BLOCK, results.c.record <= BLOCK), leave="pk")
     keys = range(first, first + BLOCK)
     collection = tx.records.collection(COLLECTION)
     tx.ledger.enter(owner, dict.fromkeys(keys, Fate.DONE))

@@ -5,12 +5,14 @@ import json
 import random
 import sqlite3
 import sys
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import bulk
 from http_load import loaded, request
-from measuring import project, stopwatch, tell, write_lines
+from measuring import project, stopwatch, tell
 from processes import free_port, listening, serving
 
 HERE = Path(__file__).resolve().parent
@@ -29,23 +31,32 @@ MANY = 5_000
 def _measured(url: str, *, size: int, seconds: float, clients: int, one: str, many: str) -> dict[str, float]:
     """One at a time from *clients* connections; then many in one call, until its last byte, the best of a few."""
     rng = random.Random(1)
-    asked = [request("GET", f"{url}{one.format(id=f'r{rng.randrange(size)}')}") for _ in range(5_000)]
+    asked = [request("GET", f"{url}{one.format(id=_id(rng.randrange(size)))}") for _ in range(5_000)]
     loaded(url, lambda number: asked[number % len(asked)], clients=clients, seconds=min(1.0, seconds))
     load = loaded(url, lambda number: asked[number % len(asked)], clients=clients, seconds=seconds)
     assert not load.refused, load.last
     assert "double" in json.loads(load.last)["values"]
     took = []
     for _ in range(10):
-        ids = [f"r{number}" for number in rng.sample(range(size), min(MANY, size))]
-        body = json.dumps({"ids": ids}).encode()
+        numbers = rng.sample(range(size), min(MANY, size))
+        body = json.dumps({"ids": [_id(number) for number in numbers]}).encode()
         with stopwatch() as watch:
             told = _post(url + many, body)
         answer = json.loads(told)
         assert [(item["id"], item["values"]["double"]["x"]) for item in answer["items"]] == [
-            (identity, 2 * int(identity[1:])) for identity in ids
+            (_id(number), _double(number)) for number in numbers
         ]
-        took.append(len(ids) / watch.seconds)
+        took.append(len(numbers) / watch.seconds)
     return {**load.figures(), "bulk_ids_per_s": max(took)}
+
+
+def _id(number: int) -> str:
+    return bulk.record(number).id
+
+
+def _double(number: int) -> int:
+    """What is stored of a record; the blocks of :mod:`bulk` are alike."""
+    return 2 * (number % bulk.BLOCK)
 
 
 def _post(url: str, body: bytes) -> bytes:
@@ -57,13 +68,19 @@ def _post(url: str, body: bytes) -> bytes:
 
 
 def limner(size: int, *, seconds: float, clients: int) -> dict[str, float]:
-    """`limner serve` over a store that a run has filled."""
+    """`limner serve` over a store that a run has filled; of more than ten thousand records, the others are copies."""
     import limner as product
+    from limner.store.ledger import standing
 
     with project({"pipeline.py": PIPELINE, "work.py": INFERRERS}) as folder:
-        source = write_lines(folder / "in.jsonl", size)
+        first = min(size, bulk.BLOCK)
+        rows = ({"id": _id(number), "n": number} for number in range(first))
+        (folder / "in.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
         with product.open(folder) as app:
-            assert app.run("tiny", source).done == size
+            assert app.run("tiny", folder / "in.jsonl").done == first
+            for block in range(1, size // bulk.BLOCK):
+                with app.store.transaction() as tx:
+                    bulk.copy_block(tx, block, owner=standing("tiny"), now=time.time(), stages=1)
         with serving(folder, "--workers", "0") as server:
             way = "/api/v1/collections/things/records"
             found = _measured(
@@ -80,7 +97,7 @@ def _other(app: str, *interface: str) -> Callable[..., dict[str, float]]:
             with sqlite3.connect(folder / "results.db") as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("CREATE TABLE results (id TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID")
-                rows = ((f"r{n}", json.dumps({"x": 2 * n})) for n in range(size))
+                rows = ((_id(number), json.dumps({"x": _double(number)})) for number in range(size))
                 connection.executemany("INSERT INTO results VALUES (?, ?)", rows)
             connection.close()
             port = free_port()
@@ -107,6 +124,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--clients", type=int, default=32)
     asked = parser.parse_args()
+    if asked.records > bulk.BLOCK and asked.records % bulk.BLOCK:
+        parser.error(f"more than {bulk.BLOCK:,} records are whole times as many")
     figures = ways[asked.who](asked.records, seconds=asked.seconds, clients=asked.clients)
     tell(work="D", who=asked.who, size=asked.records, clients=asked.clients, **figures)
 

@@ -86,6 +86,10 @@ def works(*, scale: float) -> list[Work]:
             for name in names
         )
 
+    def looked_up(size: int) -> tuple[Contender, ...]:
+        whole = max(10_000, int(size * scale) // 10_000 * 10_000)
+        return asked_by_many("lookup.py", "limner", "fastapi", "limit", options=("--records", str(whole)))
+
     durable = ("--records", sized(20_000))
     return [
         Work(
@@ -142,9 +146,15 @@ def works(*, scale: float) -> list[Work]:
             contenders=asked_by_many("online.py", "limner", "fastapi", "litserve", "limit"),
         ),
         Work(
-            name="D",
+            name="D, 1 M records",
             about="look-up of one stored result by its key over HTTP, 32 clients; requests/s (mark 10,000)",
-            contenders=asked_by_many("lookup.py", "limner", "fastapi", "limit", options=("--records", sized(100_000))),
+            contenders=looked_up(1_000_000),
+        ),
+        Work(
+            name="D, 10 M records",
+            about="the same ten times as large; requests/s (mark 10,000)",
+            contenders=looked_up(10_000_000),
+            repeats=1,
         ),
         Work(
             name="E",

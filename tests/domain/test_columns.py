@@ -10,7 +10,7 @@ from limner.domain.columns import Memo, assess_column
 from limner.domain.digests import digest
 from limner.domain.nodes import Node, resolve_sources, spec_of
 from limner.domain.pipelines import Stage, make_stage
-from limner.domain.reads import optional
+from limner.domain.reads import optional, where
 from limner.domain.subjects import Subject
 from limner.domain.tasks import Status
 from limner.domain.values import encode
@@ -30,8 +30,9 @@ def node(pk: int, stage: Stage, *, upstream: Mapping[str, int], version: int | N
         version=version,
         sources=sources,
         conditions=conditions,
-        own_fields_only=all(source.node is None for source in sources),
-        only_reads=one,
+        own_fields_only=not conditions and all(source.node is None for source in sources),
+        only_reads=None if conditions else one,
+        within_record=True,
         spec=spec_of(stage, implementation=way),
     )
 
@@ -43,7 +44,14 @@ AFTER = node(4, make_stage("after", infer="m:f", reads={"n": "unready.x"}), upst
 BOTH = node(
     5, make_stage("both", infer="m:f", reads={"n": optional("second.x"), "m": "m"}), upstream={"first": 1, "second": 2}
 )
-NODES = (FIRST, SECOND, UNREADY, AFTER, BOTH)
+#: Of the same reads as the first one, and of none, each on conditions.
+UNLESS = node(
+    6,
+    make_stage("unless", infer="m:f", reads={"n": "n"}, when=[where("first.x", "<", 2, reason="large")]),
+    upstream={"first": 1},
+)
+SMALL = node(7, make_stage("small", infer="m:f", reads={"n": "n"}, when=where("n", "<", 2, reason="large")), upstream={})
+NODES = (FIRST, SECOND, UNREADY, AFTER, BOTH, UNLESS, SMALL)
 
 VALUES = st.none() | st.integers(0, 3)
 #: What a record has for fields, what is held of it in two nodes, and whether that was asked what would be asked now.
@@ -51,7 +59,7 @@ RECORDS = st.lists(
     st.tuples(
         VALUES,
         VALUES,
-        *(st.none() | st.tuples(st.sampled_from([Status.DONE, Status.FAILED, Status.SKIPPED]), st.booleans()),) * 3,
+        *(st.none() | st.tuples(st.sampled_from([Status.DONE, Status.FAILED, Status.SKIPPED]), st.booleans()),) * 5,
     ),
     max_size=6,
 )
@@ -70,7 +78,7 @@ def alone(
 
 @given(RECORDS, st.booleans())
 def test_many_at_once_are_each_alone(
-    given_records: list[tuple[int | None, int | None, object, object, object]], asking: bool
+    given_records: list[tuple[object, ...]], asking: bool
 ) -> None:
     """Kinds, states and reasons are those of each alone, and so is what was asked wherever a verdict must say it."""
     # given records of which the store holds something, current or stale
@@ -78,11 +86,11 @@ def test_many_at_once_are_each_alone(
     for key, (n, m, *states) in enumerate(given_records):
         fields = encode({name: value for name, value in (("n", n), ("m", m)) if value is not None})
         subject = subjects[key] = Subject(key, fields, digest=digest(fields))
-        for one, state in zip((FIRST, SECOND, BOTH), states, strict=True):
+        for one, state in zip((FIRST, SECOND, BOTH, UNLESS, SMALL), states, strict=True):
             if isinstance(state, tuple):
                 status, current = state
                 now = alone(subject, held, key)[one.pk].asked
-                held[one.pk][key] = Held(status, now if current else b"another", digest(b"%d" % key))
+                held[one.pk][key] = Held(status, now if current else b"another", digest(b"%d" % (key % 2)), encode({"x": key % 2 * 3}))
 
     # when
     memo, columns = Memo(), dict[int, list[Verdict]]()
@@ -94,7 +102,7 @@ def test_many_at_once_are_each_alone(
                 keys,
                 marks,
                 held=held,
-                above=columns.get(one.only_reads or 0),
+                above=columns,
                 alone=lambda at, one=one: alone(subjects[at], held, at)[one.pk],  # type: ignore[misc]  # bound now
                 memo=memo,
                 asking=asking,

@@ -6,6 +6,7 @@ from limner.domain.assessment import UNAVAILABLE, WAITING, Held, Kind, Verdict, 
 from limner.domain.digests import digest
 from limner.domain.nodes import Node
 from limner.domain.tasks import Status
+from limner.domain.values import encode
 
 _READY = Verdict(Kind.READY)
 _NONE: Mapping[int, Held] = {}
@@ -13,24 +14,24 @@ _NONE: Mapping[int, Held] = {}
 
 class Memo:
     """
-    Digests asked by nodes that read nothing but a record's own fields, by node and record.
+    Digests asked, by the rule of a node and by the marks of what it reads: of the record, and of what it was given.
 
-    A record is assessed several times on its way; what does not depend on results need not be computed again.
+    A record is assessed several times on its way; what was read once need not be read again while it stays the same.
     """
 
     def __init__(self, *, most: int = 200_000) -> None:
         self._most = most
         self._found: dict[bytes, bytes] = {}
 
-    def get(self, node: Node, mark: bytes) -> bytes | None:
-        """The digest asked of the record with the digest *mark*, if it is remembered."""
-        return self._found.get(node.spec + mark)
+    def get(self, rule: bytes, mark: bytes) -> bytes | None:
+        """The digest asked by *rule* of what has the *mark*, if it is remembered."""
+        return self._found.get(rule + mark)
 
-    def put(self, node: Node, mark: bytes, asked: bytes) -> None:
+    def put(self, rule: bytes, mark: bytes, asked: bytes) -> None:
         """Remember a digest asked."""
         if len(self._found) >= self._most:
             self._found.clear()
-        self._found[node.spec + mark] = asked
+        self._found[rule + mark] = asked
 
 
 def assess_column(
@@ -39,7 +40,7 @@ def assess_column(
     marks: Sequence[bytes],
     *,
     held: Mapping[int, Mapping[int, Held]],
-    above: Sequence[Verdict | None] | None,
+    above: Mapping[int, Sequence[Verdict | None]],
     alone: Callable[[int], Verdict],
     memo: Memo,
     asking: bool,
@@ -48,16 +49,21 @@ def assess_column(
     What is to be done about *node* for the records *keys*, in their order.
 
     *marks* are the records' digests, *held* is what the store holds by node and record, *above* what was found for the
-    node that this one reads, where it reads one alone. Any other node, and whatever needs a closer look, is assessed
-    *alone*, by position. Unless *asking*, a verdict that something is ready need not hold the digest asked.
+    nodes before this one. What needs a closer look is assessed *alone*, by position, and so is a node that reads of
+    parents. Unless *asking*, a verdict that something is ready need not hold the digest asked.
     """
     if node.version is None:
         return [UNAVAILABLE] * len(keys)
+    mine = held.get(node.pk, _NONE)
     if node.own_fields_only:
-        return _over_fields(node, keys, marks, held.get(node.pk, _NONE), alone=alone, memo=memo, asking=asking)
-    if above is not None and node.only_reads is not None:
+        return _over_fields(node, keys, marks, mine, alone=alone, memo=memo, asking=asking)
+    if node.only_reads is not None and node.only_reads in above:
         theirs = held.get(node.only_reads, _NONE)
-        return _over_one(node, keys, held.get(node.pk, _NONE), above, theirs, alone=alone, asking=asking)
+        return _over_one(node, keys, mine, above[node.only_reads], theirs, alone=alone, asking=asking)
+    upstream = sorted(node.upstream)
+    if node.within_record and all(pk in above for pk in upstream):
+        read = [(above[pk], held.get(pk, _NONE)) for pk in upstream]
+        return _over_several(node, keys, marks, mine, read, alone=alone, memo=memo, asking=asking)
     return [alone(position) for position in range(len(keys))]
 
 
@@ -75,12 +81,12 @@ def _over_fields(
     found: list[Verdict] = []
     for position, (key, mark) in enumerate(zip(keys, marks, strict=True)):
         result = mine.get(key)
-        asked = memo.get(node, mark)
+        asked = memo.get(node.spec, mark)
         if asked is None:
             verdict = alone(position)
             if verdict.kind is Kind.READY:
                 # What is settled may be a skip, whose digest says something else.
-                memo.put(node, mark, verdict.asked)
+                memo.put(node.spec, mark, verdict.asked)
             found.append(verdict)
         elif result is None and not asking:
             found.append(_READY)
@@ -114,3 +120,47 @@ def _over_one(
             else:
                 found.append(compare(digest((spec, theirs[key].value_digest)), result))
     return found
+
+
+def _over_several(
+    node: Node,
+    keys: Sequence[int],
+    marks: Sequence[bytes],
+    mine: Mapping[int, Held],
+    read: Sequence[tuple[Sequence[Verdict | None], Mapping[int, Held]]],
+    *,
+    alone: Callable[[int], Verdict],
+    memo: Memo,
+    asking: bool,
+) -> list[Verdict]:
+    """For a node that reads fields and results of a record, or has conditions: once for the same fields and values."""
+    rule = _rule_of(node)
+    found: list[Verdict] = []
+    for position, (key, mark) in enumerate(zip(keys, marks, strict=True)):
+        values = [theirs[key].value_digest for above, theirs in read if _has_value(above[position])]
+        if len(values) < len(read):
+            found.append(alone(position))
+            continue
+        result = mine.get(key)
+        whole = b"".join((mark, *values))
+        asked = memo.get(rule, whole)
+        if asked is None:
+            verdict = alone(position)
+            if verdict.kind is Kind.READY:
+                memo.put(rule, whole, verdict.asked)
+            found.append(verdict)
+        elif result is None and not asking:
+            found.append(_READY)
+        else:
+            found.append(compare(asked, result))
+    return found
+
+
+def _has_value(verdict: Verdict | None) -> bool:
+    return verdict is not None and verdict.kind is Kind.SETTLED and verdict.status is Status.DONE
+
+
+def _rule_of(node: Node) -> bytes:
+    """How a node reads, of which others, and under which conditions it is asked at all."""
+    conditions = [[c.path, c.compare.value, c.value, c.reason] for c, _ in node.conditions]
+    return digest((node.spec, encode([conditions, sorted(node.upstream)])))

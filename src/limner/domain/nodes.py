@@ -47,6 +47,8 @@ class Node(Struct, frozen=True, kw_only=True):
     own_fields_only: bool = False
     #: The node that it reads, where it reads nothing else, needs it, and has no condition; the commonest case.
     only_reads: int | None = None
+    #: It reads nothing but the record's own fields and results, its conditions included.
+    within_record: bool = False
 
     @property
     def upstream(self) -> set[int]:

@@ -77,7 +77,7 @@ def assess_records(
             live,
             marks,
             held=loaded.held,
-            above=columns.get(node.only_reads or 0),
+            above=columns,
             alone=Alone(node, live, loaded, columns),
             memo=remembered,
             asking=False,

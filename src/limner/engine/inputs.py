@@ -75,7 +75,7 @@ def _verdicts(node: Node, keys: Sequence[int], loaded: Loaded, memo: Memo) -> li
         keys,
         [loaded.records[key].digest for key in keys],
         held=loaded.held,
-        above=columns.get(node.only_reads or 0),
+        above=columns,
         alone=Alone(node, keys, loaded, columns),
         memo=memo,
         asking=True,

@@ -184,6 +184,7 @@ def _resolve_node(
         conditions=conditions,
         own_fields_only=not conditions and all(_own_field(source) for source in sources),
         only_reads=_only_read(sources) if not conditions else None,
+        within_record=all(_of_the_record(source) for source in (*sources, *(source for _, source in conditions))),
         spec=spec_of(stage, implementation=way),
     )
 
@@ -191,6 +192,11 @@ def _resolve_node(
 def _own_field(source: Source) -> bool:
     """Whether a read is of a field that the record's digest covers."""
     return source.node is None and not source.of_parent and source.path[:1] != ("record",)
+
+
+def _of_the_record(source: Source) -> bool:
+    """Whether a read is of such a field, or of a result of the record itself."""
+    return _own_field(source) or (source.node is not None and not source.of_parent)
 
 
 def _only_read(sources: Sequence[Source]) -> int | None:
