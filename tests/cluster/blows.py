@@ -165,8 +165,6 @@ def set_clocks(cluster: Cluster, dice: random.Random, _pause: float) -> None:
     for wrong in (first, -first, 0):
         for clock in mine:
             clock.set(wrong)
-        # What a process knows of its clock is a second old at most.
-        time.sleep(1.5)
         cluster.replace_worker(cluster.any_worker(dice))
         if wrong == 0 or cluster.places.s3 is None:
             cluster.goes_on()

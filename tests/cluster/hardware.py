@@ -3,34 +3,13 @@
 import os
 import secrets
 import shutil
+import struct
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-#: Where Debian's package faketime has its library.
-_FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
-#: Python sleeps by clock_nanosleep until a moment, which this library refuses (0.9.10): its processes wait otherwise.
-_WAITING = """
-import threading
-import time
-
-time.sleep = lambda seconds: threading.Event().wait(seconds) and None
-"""
-#: librdkafka waits by C11's cnd_timedwait, which that library passes over: with a clock that is behind, each wait would
-#: end at once, and with one that is ahead, after an hour. On glibc it is pthread_cond_timedwait, which is set right.
-_C11_WAITS = """
-#include <errno.h>
-#include <pthread.h>
-#include <threads.h>
-
-int cnd_timedwait(cnd_t *condition, mtx_t *mutex, const struct timespec *until) {
-    switch (pthread_cond_timedwait((pthread_cond_t *)condition, (pthread_mutex_t *)mutex, until)) {
-    case 0: return thrd_success;
-    case ETIMEDOUT: return thrd_timedout;
-    default: return thrd_error;
-    }
-}
-"""
+#: What a process is given to go by another clock.
+_CLOCK = Path(__file__).with_name("clock.c")
 _CHUNK = 1 << 16
 
 
@@ -139,26 +118,21 @@ class SetClock:
         Make it, in a new folder.
 
         Raises:
-            Impossible: the library that sets clocks is not here, or no compiler for what it lacks.
+            Impossible: there is no compiler for it.
         """
-        if not _FAKETIME.is_file():
-            raise Impossible("The clock of a process is set by libfaketime; install Debian's package faketime.")
         compiler = shutil.which("cc")
         if compiler is None:
-            raise Impossible("libfaketime needs a function more; install a C compiler (Debian's package gcc).")
+            raise Impossible("A clock that can be set is written in C; install a compiler (Debian's build-essential).")
         folder.mkdir(parents=True)
-        self._waits = folder / "c11_waits.so"
-        words = [compiler, "-shared", "-fPIC", "-pthread", "-x", "c", "-", "-o", str(self._waits)]
-        subprocess.run(words, input=_C11_WAITS, text=True, check=True)
-        (folder / "sitecustomize.py").write_text(_WAITING)
-        self._folder, self._file = folder, folder / "offset"
+        self._library, self._file = folder / "clock.so", folder / "seconds"
+        words = [compiler, "-O2", "-shared", "-fPIC", "-pthread", str(_CLOCK), "-o", str(self._library), "-ldl"]
+        subprocess.run(words, check=True, capture_output=True)
         self.set(0)
 
     def set(self, seconds: int) -> None:
-        """Have it differ from the machine's clock by so much, within a second from now."""
-        new = self._folder / "new"
-        new.write_text(f"{seconds:+d}\n")
-        new.replace(self._file)
+        """Have it differ from the machine's clock by so much, at once."""
+        with self._file.open("r+b" if self._file.exists() else "wb") as file:
+            file.write(struct.pack("=q", seconds))
 
     def close(self) -> None:
         """Be right again."""
@@ -167,15 +141,7 @@ class SetClock:
     @property
     def environment(self) -> Mapping[str, str]:
         """What a process needs to go by it."""
-        return {
-            "LD_PRELOAD": f"{self._waits}:{_FAKETIME}",
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_CACHE_DURATION": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_DONT_RESET": "1",
-            "NO_FAKE_STAT": "1",
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(self._folder), os.environ.get("PYTHONPATH")])),
-        }
+        return {"LD_PRELOAD": str(self._library), "LIMNER_CLOCK": str(self._file)}
 
 
 def _ip(*words: str) -> None:

@@ -37,9 +37,9 @@ What each blow is:
 {told}
 
 {missing}The disk is a file system of a few megabytes, which holds the artifacts or the object store's data. The link is
-that of a worker in a network namespace, whose only way out it is; it is cut for two thirds of the pause. Clocks are set
-by libfaketime; PostgreSQL keeps the right time. Files count as results: each that was inferred is looked up at the end,
-and compared with its digest.
+that of a worker in a network namespace, whose only way out it is; it is cut for two thirds of the pause. Clocks are
+those of servers and workers, by a library that is preloaded (`tests/cluster/clock.c`); PostgreSQL keeps the right time.
+Files count as results: each that was inferred is looked up at the end, and compared with its digest.
 
 `pytest -m chaos tests/cluster` is a small storm over three of the combinations, in every build. A worker with no way
 out but a proxy is tested in `tests/far/test_outbound_only.py`; clocks are set in `tests/engine/test_clocks.py`,

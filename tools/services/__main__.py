@@ -31,7 +31,7 @@ PROGRAMS = {
     "curl": "curl",
     "promtool": "prometheus",
     "ip": "iproute2",
-    "faketime": "faketime",
+    "cc": "build-essential",
     "chromium": "chromium",
     "chromedriver": "chromium-driver",
 }
