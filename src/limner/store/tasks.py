@@ -312,6 +312,11 @@ class Tasks(Noun):
         query = select(tasks.c.pk).where(tasks.c.job == job, tasks.c.state.in_([0, 1])).limit(1)
         return self.connection.execute(query).first() is not None
 
+    def seconds(self, *, job: str, nodes: Sequence[int]) -> float:
+        """Seconds in which workers inferred for *job* in *nodes*, those of all of them added up."""
+        query = select(func.coalesce(func.sum(tasks.c.seconds), 0.0)).where(tasks.c.job == job, tasks.c.node.in_(nodes))
+        return float(self.connection.execute(query).scalar_one())
+
     def any_of(self, nodes: Sequence[int]) -> bool:
         """Whether one of these nodes has an open task."""
         query = select(tasks.c.pk).where(tasks.c.node.in_(nodes), tasks.c.state.in_([0, 1])).limit(1)

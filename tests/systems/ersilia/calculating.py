@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from limner.app.app import App, open_app
 from limner.systems.ersilia.precalc.nouns import Ask, Outcome
@@ -83,7 +84,7 @@ class Bench:
         with (self.folder / "set_aside" / f"{job}.csv").open(newline="") as stream:
             return list(csv.DictReader(stream))
 
-    def meta(self, *, model: str = "eos0pln") -> dict[str, object]:
+    def meta(self, *, model: str = "eos0pln") -> dict[str, Any]:
         """The metadata object of a model."""
-        found: dict[str, object] = json.loads((self.folder / "meta" / f"{model}.json").read_text())
+        found: dict[str, Any] = json.loads((self.folder / "meta" / f"{model}.json").read_text())
         return found

@@ -3,11 +3,14 @@
 import json
 from collections import Counter
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 
+import limner
 from limner.systems.ersilia.made_molecules import made_molecules
 from limner.systems.ersilia.nouns import KeyScheme
+from limner.systems.ersilia.precalc.nouns import Cost
 from tests.systems.ersilia.calculating import Bench
 from tests.systems.ersilia.made_packages import CULPRIT
 
@@ -130,6 +133,24 @@ def test_e16_metadata_of_a_second_run(bench: Bench) -> None:
     assert (first.inferred, second.inferred) == (21, 0)
     assert meta["total_unique_preds"] == len({row["key"] for row in bench.rows(first.job)}) == 20
     assert (meta["model_id"], meta["preds_in_store"], meta["job"]) == ("eos0pln", True, second.job)
+
+
+def test_a_manifest_names_code_environment_library_and_cost(bench: Bench) -> None:
+    """What was run, where and on what; how many molecules were predicted, and for how many seconds of workers."""
+    bench.noting("import time\ntime.sleep(0.2)")
+    library = bench.library(made_molecules(20))
+
+    first, second = bench.run(library, workers=2), bench.run(library, workers=2)
+
+    told = bench.meta()
+    assert first.cost is not None
+    assert (first.cost.predicted, second.cost) == (20, Cost(predicted=0, seconds=0.0))
+    assert 0.4 <= first.cost.seconds < first.seconds * 2
+    assert told["code"]["limner"] == limner.__version__
+    assert told["code"]["packages"]
+    assert told["environment"]["python"]
+    assert told["library"]["sha256"] == sha256(library.read_bytes()).hexdigest()
+    assert told["cost"] == {"predicted": 0, "seconds": 0.0}
 
 
 def test_e18_keys_of_another_scheme_are_refused(bench: Bench) -> None:

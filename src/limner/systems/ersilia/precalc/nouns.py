@@ -52,6 +52,8 @@ class PrecalcJob(Struct, frozen=True, kw_only=True):
     scheme: KeyScheme
     #: None where nothing is predicted.
     release: Release | None = None
+    #: Version of the code that runs packages, as it stands in the engine's version.
+    code: str = ""
     workers: int = 0
     workers_used: int = 0
     #: Sizes of its shards.
@@ -62,12 +64,22 @@ class PrecalcJob(Struct, frozen=True, kw_only=True):
     counts: "Counts | None" = None
     #: Seconds from its beginning to the end of publishing.
     seconds: float | None = None
+    cost: "Cost | None" = None
     #: Everything was published.
     published: bool = False
     #: What the places are called that it was published to, the prediction table first.
     places: list[str] = field(default_factory=list)
     #: How many stored rows have no value in a column, by column.
     nulls: Mapping[str, int] = field(default_factory=dict)
+
+
+class Cost(Struct, frozen=True, kw_only=True):
+    """What the model's answers cost that a job asked for; the canary is a job of its own."""
+
+    #: Molecules that were predicted for it; what was current already costs nothing.
+    predicted: int
+    #: Seconds in which workers predicted, those of all of them added up.
+    seconds: float
 
 
 class Counts(Struct, frozen=True, kw_only=True):
@@ -112,6 +124,10 @@ class Facts(Struct, frozen=True, kw_only=True):
     workers: int
     shards: list[int]
     counts: Counts
+    #: Version of the code that runs packages; empty where the predictions were made elsewhere.
+    code: str = ""
+    #: None where nobody knows it.
+    cost: Cost | None = None
     #: A row without a value in one column fails.
     strict: bool = False
 
@@ -135,6 +151,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     workers_used: int
     shards: int
     seconds: float
+    #: Of the model alone.
+    cost: Cost | None = None
     #: Where predictions were written to.
     published: list[str] = field(default_factory=list)
     #: How many stored rows have no value in a column, by column.

@@ -25,7 +25,7 @@ from limner.systems.ersilia.precalc.fates import Fates, Tally, write_fates
 from limner.systems.ersilia.precalc.finding import library_file
 from limner.systems.ersilia.precalc.jobs import CANARY, Jobs, job_detail, note
 from limner.systems.ersilia.precalc.models import choose, package_named
-from limner.systems.ersilia.precalc.nouns import Ask, Counts, Facts, Outcome, PrecalcJob
+from limner.systems.ersilia.precalc.nouns import Ask, Cost, Counts, Facts, Outcome, PrecalcJob
 from limner.systems.ersilia.precalc.planning import PrecalcPlan, plan_of
 from limner.systems.ersilia.precalc.shards import shards_of
 from limner.systems.ersilia.predictions.connect import connect_own, predictions_url
@@ -87,6 +87,7 @@ class Precalc:
                 index=sha256,
                 scheme=library.scheme,
                 release=chosen.release(version.environment),
+                code=version.code,
                 workers=ask.workers,
             )
             about = structs.replace(about, asked=_digest(ask, about, version=version.digest))
@@ -160,14 +161,15 @@ class Precalc:
         with self._app.store.transaction() as tx:
             view = jobs.view(tx)
             job = tx.jobs.get(summary.job)
-        node = next(node for node in view.nodes if node.stage.name == PREDICT)
+            node = next(node for node in view.nodes if node.stage.name == PREDICT)
+            cost = Cost(predicted=job.inferred, seconds=round(tx.tasks.seconds(job=job.id, nodes=[node.pk]), 3))
         with TemporaryDirectory(prefix="limner-fates-") as folder:
             path = Path(folder) / "fates.parquet"
             rows = tally.counting(Fates(self._app.store, view, scheme=about.scheme).over(index))
             write_fates(rows, sizes=shards_of(len(index), workers=about.workers), to=path)
             fates = self._app.artifacts.put_file(path)
         counts = tally.counts(blank_lines=about.library.blank_lines)
-        about = structs.replace(job_detail(job) or about, fates=fates, counts=counts, release=about.release)
+        about = structs.replace(job_detail(job) or about, fates=fates, counts=counts, release=about.release, cost=cost)
         note(self._app, job.id, about)
         batches = OpenJob(project=self._app.project, job=job.id, fates=fates, node=node.pk, version=node.version or 0)
         return Ended(job=job, about=about, batches=batches, by_row=tally.by_row)
@@ -186,6 +188,8 @@ class Precalc:
             workers=ask.workers,
             shards=about.shards,
             counts=about.counts,
+            code=about.code,
+            cost=about.cost,
             strict=ask.strict,
         )
         publication = Publication(
@@ -260,6 +264,7 @@ class Precalc:
             workers_used=about.workers_used,
             shards=len(about.shards),
             seconds=round(self._app.clock.now() - started, 3),
+            cost=about.cost,
         )
 
     @contextmanager

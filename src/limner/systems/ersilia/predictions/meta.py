@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from limner import __version__
 from limner.systems.ersilia.precalc.nouns import Counts, Facts
 from limner.systems.ersilia.predictions.base import PredictionTable
 
@@ -31,11 +32,13 @@ def meta_of(facts: Facts, *, table: PredictionTable, counts: Counts, ended: floa
         "pipeline_latest_duration": round(ended - facts.started),
         "pipeline_meta_s3_uri": url,
         "model_version": release.version,
+        "code": {"limner": __version__, "packages": facts.code} if facts.code else None,
         "environment": dict(release.environment),
         "key_scheme": facts.scheme.value,
         "library": {"name": facts.library.name, "sha256": facts.library.sha256, "rows": facts.library.rows},
         "job": facts.job,
         "counts": msgspec.to_builtins(counts),
+        "cost": msgspec.to_builtins(facts.cost),
     }
     return msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n"
 
