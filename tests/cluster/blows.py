@@ -153,12 +153,13 @@ def cut_link(cluster: Cluster, _dice: random.Random, pause: float) -> None:
     cluster.link.mend()
 
 
-def set_clocks(cluster: Cluster, dice: random.Random, _pause: float) -> None:
+def set_clocks(cluster: Cluster, dice: random.Random, pause: float) -> None:
     """
     The clocks of who leads and of a worker go an hour wrong, then as wrong the other way, then right.
 
     With wrong clocks, results must go on coming, except where files lie in an object store: S3 refuses what a clock
-    signs that is wrong by a quarter of an hour, and a job that has only files left to make waits.
+    signs that is wrong by a quarter of an hour, and a job that has only files left to make waits. There, each clock is
+    wrong for half of the pause.
     """
     mine = [cluster.clocks[cluster.leader()], cluster.clocks[len(cluster.servers) + cluster.any_worker(dice)]]
     first = dice.choice((_WRONG, -_WRONG))
@@ -168,6 +169,8 @@ def set_clocks(cluster: Cluster, dice: random.Random, _pause: float) -> None:
         cluster.replace_worker(cluster.any_worker(dice))
         if wrong == 0 or cluster.places.s3 is None:
             cluster.goes_on()
+        else:
+            time.sleep(pause / 2)
 
 
 BLOWS: Mapping[str, Blow] = {
