@@ -140,6 +140,18 @@ def works(*, scale: float) -> list[Work]:
             contenders=batch(dict.fromkeys(loops, 1_000_000), "10"),
             repeats=1,
         ),
+        *(
+            Work(
+                name=f"precalc, {size:,} molecules",
+                about="a library of made molecules through a model of weights, keyed by InChIKey; rows/s",
+                contenders=tuple(
+                    Contender(name=name, script="precalc.py", options=("--who", name, "--records", sized(size)))
+                    for name in ("limner", "limit: RDKit alone")
+                ),
+                repeats=2,
+            )
+            for size in (20_000, 100_000)
+        ),
         Work(
             name="C",
             about="online request: one stage over HTTP with dynamic batching, 32 clients; requests/s (mark 5,500)",

@@ -85,6 +85,14 @@ def test_results_are_looked_up(bench: Bench, who: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("who", ["limner", "limit: RDKit alone"])
+def test_a_library_goes_through_a_model(bench: Bench, who: str) -> None:
+    """Every molecule is predicted once by either."""
+    figures = bench.figures("precalc.py", "--who", who, "--records", "60")
+    assert (figures["who"], figures["results"]) == (who, 60)
+
+
+@pytest.mark.slow
 @pytest.mark.timed
 def test_kills_lose_and_double_nothing(bench: Bench) -> None:
     """Work E ends with a result for each record, every look at the counts added up, and little was done again."""
