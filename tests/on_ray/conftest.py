@@ -4,20 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import IN_CI
-from tests.fetched import Missing
-from tests.on_ray.local_ray import LocalRay
+from tests.on_ray.local_ray import LocalRay, ray_here
 
 
 @pytest.fixture(scope="session")
 def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRay]:
     """A Ray of two nodes; skips where Ray cannot be had, and fails in CI."""
-    try:
-        made = LocalRay(tmp_path_factory.mktemp("ray"))
-    except Missing as missing:
-        if IN_CI:
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
-    with made:
+    with ray_here(tmp_path_factory.mktemp("ray")) as made:
         made.add()
         yield made

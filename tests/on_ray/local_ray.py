@@ -6,15 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pytest
 from msgspec import Struct
 
-from tests.conftest import REPOSITORY
-from tests.fetched import fetched
+from tests.conftest import IN_CI, REPOSITORY
+from tests.fetched import Missing, fetched
 
 _LOCK = REPOSITORY / "deploy" / "ray" / "requirements.txt"
 #: Nobody is told that this Ray runs, and it asks nobody for a token.
@@ -45,15 +47,18 @@ class LocalRay:
     Entered, it has one node, until the block ends.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, also: Sequence[Path] = ()) -> None:
         """
         Fetch Ray where it is not there yet: 75 MB to fetch, 250 MB on the disk. What it says is kept in *folder*.
+
+        *also* are folders of Python packages that inferrers need on its nodes.
 
         Raises:
             Missing: Ray cannot be fetched.
         """
         lock = hashlib.sha256(_LOCK.read_bytes()).hexdigest()
-        self.path = f"{fetched(f'ray-{lock[:12]}', _LOCK)}{os.pathsep}{REPOSITORY / 'src'}"
+        path = [fetched(f"ray-{lock[:12]}", _LOCK), REPOSITORY / "src", *also]
+        self.path = os.pathsep.join(map(str, path))
         self._said = folder / "ray.txt"
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("LIMNER_", "RAY_"))}
         self._environment = clean | self.environment
@@ -127,6 +132,19 @@ class LocalRay:
                 self.state = State(**json.loads(line))
                 return
         raise AssertionError(f"Ray has ended: {self._said.read_text()[-2000:]}")
+
+
+@contextmanager
+def ray_here(folder: Path, *, also: Sequence[Path] = ()) -> Iterator[LocalRay]:
+    """A Ray of one node; skips where Ray cannot be had, and fails in CI."""
+    try:
+        made = LocalRay(folder, also=also)
+    except Missing as missing:
+        if IN_CI:
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+    with made:
+        yield made
 
 
 def lives(process: int) -> bool:
