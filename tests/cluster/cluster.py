@@ -148,7 +148,10 @@ class Cluster:
     def _go_at(self, pace: float) -> None:
         self.pace = pace
         for worker in self.workers:
-            (worker.folder / "pace").write_text(str(pace))
+            # It is read at any moment, and must never be found empty.
+            new = worker.folder / "new-pace"
+            new.write_text(str(pace))
+            new.replace(worker.folder / "pace")
 
     def at_work(self) -> bool:
         """Whether the job has not ended."""
