@@ -50,7 +50,9 @@ UNLESS = node(
     make_stage("unless", infer="m:f", reads={"n": "n"}, when=[where("first.x", "<", 2, reason="large")]),
     upstream={"first": 1},
 )
-SMALL = node(7, make_stage("small", infer="m:f", reads={"n": "n"}, when=where("n", "<", 2, reason="large")), upstream={})
+SMALL = node(
+    7, make_stage("small", infer="m:f", reads={"n": "n"}, when=where("n", "<", 2, reason="large")), upstream={}
+)
 NODES = (FIRST, SECOND, UNREADY, AFTER, BOTH, UNLESS, SMALL)
 
 VALUES = st.none() | st.integers(0, 3)
@@ -77,9 +79,7 @@ def alone(
 
 
 @given(RECORDS, st.booleans())
-def test_many_at_once_are_each_alone(
-    given_records: list[tuple[object, ...]], asking: bool
-) -> None:
+def test_many_at_once_are_each_alone(given_records: list[tuple[object, ...]], asking: bool) -> None:
     """Kinds, states and reasons are those of each alone, and so is what was asked wherever a verdict must say it."""
     # given records of which the store holds something, current or stale
     subjects, held = {}, {one.pk: dict[int, Held]() for one in NODES}
@@ -90,7 +90,9 @@ def test_many_at_once_are_each_alone(
             if isinstance(state, tuple):
                 status, current = state
                 now = alone(subject, held, key)[one.pk].asked
-                held[one.pk][key] = Held(status, now if current else b"another", digest(b"%d" % (key % 2)), encode({"x": key % 2 * 3}))
+                held[one.pk][key] = Held(
+                    status, now if current else b"another", digest(b"%d" % (key % 2)), encode({"x": key % 2 * 3})
+                )
 
     # when
     memo, columns = Memo(), dict[int, list[Verdict]]()
