@@ -1,6 +1,7 @@
 """Many records with all that is known of them: what the engine wrote of a few is copied within the database."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import blake2b
 
 from sqlalchemy import ColumnElement, Table, and_, func, insert, select
@@ -29,12 +30,21 @@ def square(n: list[int]) -> list[dict[str, int]]:
     return [{"x": one * one} for one in n]
 
 
-def record(number: int, *, changed: int = 0) -> RecordIn:
-    """Record *number*; ids come in no order, as digests and UUIDs do, which is what an index of them likes least."""
+def identity(number: int) -> str:
+    """The id of record *number*; they come in no order, as digests and UUIDs, which is what an index likes least."""
     block, place = divmod(number, BLOCK)
-    digits = blake2b(place.to_bytes(8, "little"), digest_size=_DIGITS // 2).hexdigest()
-    turn = block % _DIGITS
-    return RecordIn(collection=COLLECTION, id=f"{digits[turn:]}{digits[:turn]}-{block}", fields={"n": place + changed})
+    digits, turn = _digits(place), block % _DIGITS
+    return f"{digits[turn:]}{digits[:turn]}-{block}"
+
+
+@lru_cache(maxsize=BLOCK)
+def _digits(place: int) -> str:
+    return blake2b(place.to_bytes(8, "little"), digest_size=_DIGITS // 2).hexdigest()
+
+
+def record(number: int, *, changed: int = 0) -> RecordIn:
+    """Record *number*."""
+    return RecordIn(collection=COLLECTION, id=identity(number), fields={"n": number % BLOCK + changed})
 
 
 def copy_block(tx: Transaction, block: int, *, owner: str, now: float, stages: int = 2) -> None:

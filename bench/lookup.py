@@ -31,7 +31,7 @@ MANY = 5_000
 def _measured(url: str, *, size: int, seconds: float, clients: int, one: str, many: str) -> dict[str, float]:
     """One at a time from *clients* connections; then many in one call, until its last byte, the best of a few."""
     rng = random.Random(1)
-    asked = [request("GET", f"{url}{one.format(id=_id(rng.randrange(size)))}") for _ in range(5_000)]
+    asked = [request("GET", f"{url}{one.format(id=bulk.identity(rng.randrange(size)))}") for _ in range(5_000)]
     loaded(url, lambda number: asked[number % len(asked)], clients=clients, seconds=min(1.0, seconds))
     load = loaded(url, lambda number: asked[number % len(asked)], clients=clients, seconds=seconds)
     assert not load.refused, load.last
@@ -39,19 +39,15 @@ def _measured(url: str, *, size: int, seconds: float, clients: int, one: str, ma
     took = []
     for _ in range(10):
         numbers = rng.sample(range(size), min(MANY, size))
-        body = json.dumps({"ids": [_id(number) for number in numbers]}).encode()
+        body = json.dumps({"ids": [bulk.identity(number) for number in numbers]}).encode()
         with stopwatch() as watch:
             told = _post(url + many, body)
         answer = json.loads(told)
         assert [(item["id"], item["values"]["double"]["x"]) for item in answer["items"]] == [
-            (_id(number), _double(number)) for number in numbers
+            (bulk.identity(number), _double(number)) for number in numbers
         ]
         took.append(len(numbers) / watch.seconds)
     return {**load.figures(), "bulk_ids_per_s": max(took)}
-
-
-def _id(number: int) -> str:
-    return bulk.record(number).id
 
 
 def _double(number: int) -> int:
@@ -74,7 +70,7 @@ def limner(size: int, *, seconds: float, clients: int) -> dict[str, float]:
 
     with project({"pipeline.py": PIPELINE, "work.py": INFERRERS}) as folder:
         first = min(size, bulk.BLOCK)
-        rows = ({"id": _id(number), "n": number} for number in range(first))
+        rows = ({"id": bulk.identity(number), "n": number} for number in range(first))
         (folder / "in.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
         with product.open(folder) as app:
             assert app.run("tiny", folder / "in.jsonl").done == first
@@ -97,8 +93,10 @@ def _other(app: str, *interface: str) -> Callable[..., dict[str, float]]:
             with sqlite3.connect(folder / "results.db") as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("CREATE TABLE results (id TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID")
-                rows = ((_id(number), json.dumps({"x": _double(number)})) for number in range(size))
-                connection.executemany("INSERT INTO results VALUES (?, ?)", rows)
+                connection.execute("CREATE TEMPORARY TABLE unsorted (id TEXT, value TEXT)")
+                rows = ((bulk.identity(number), json.dumps({"x": _double(number)})) for number in range(size))
+                connection.executemany("INSERT INTO unsorted VALUES (?, ?)", rows)
+                connection.execute("INSERT INTO results SELECT id, value FROM unsorted ORDER BY id")
             connection.close()
             port = free_port()
             command = [sys.executable, "-m", "uvicorn", f"peers.lookup_apps:{app}", "--app-dir", str(HERE)]
