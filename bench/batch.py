@@ -87,7 +87,7 @@ def write_source(file: Path, count: int) -> Path:
 
 def batches(file: Path, batch: int) -> Iterator[tuple[list[str], npt.NDArray[np.float32]]]:
     """Ids and numbers, a batch at a time."""
-    for page in pq.ParquetFile(file).iter_batches(batch_size=batch):
+    for page in pq.ParquetFile(file, pre_buffer=False).iter_batches(batch_size=batch):
         numbers = page.column(1).flatten().to_numpy(zero_copy_only=False).reshape(-1, 16)
         yield page.column(0).to_pylist(), numbers
 

@@ -51,7 +51,7 @@ class ParquetFile(Source):
         import pyarrow.parquet
 
         try:
-            file = pyarrow.parquet.ParquetFile(self._path, memory_map=True)
+            file = pyarrow.parquet.ParquetFile(self._path, pre_buffer=False)
         except (OSError, pyarrow.ArrowException) as error:
             raise UsageError(f"{self._path} is no readable Parquet file: {error}.") from error
         with file:

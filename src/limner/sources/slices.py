@@ -66,7 +66,7 @@ class Slices(Source):
 
         first, number, table = 0, 0, self._path.name
         try:
-            with pyarrow.parquet.ParquetFile(self._path, memory_map=True) as file:
+            with pyarrow.parquet.ParquetFile(self._path, pre_buffer=False) as file:
                 if ID not in file.schema_arrow.names:
                     names = ", ".join(file.schema_arrow.names)
                     raise UsageError(f"{self._path} has no column {ID}; it has: {names}.")
