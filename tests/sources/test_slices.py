@@ -1,7 +1,10 @@
 """Slices of a Parquet file: nothing lost, nothing doubled, bad rows set aside, the same bytes for the same rows."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -117,3 +120,42 @@ def test_a_file_without_ids_is_refused(tmp_path: Path) -> None:
     """The sentence names the columns that are there."""
     with pytest.raises(UsageError, match="no column id; it has: name"):
         taken(slices(write(tmp_path / "t.parquet", {"name": ["a"]}), 10))
+
+
+#: Reads the table that it is told of as slices, and prints by how many megabytes its memory grew at most.
+READS = """
+import sys
+from pathlib import Path
+from limner.sources.connect import connect_slices
+
+def peak() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM:"))
+
+table = Path(sys.argv[1])
+source = connect_slices(table, collection="things", rows=20_000, keep=lambda _: "0" * 64, known=lambda _: [])
+slices = source.rows()
+next(slices)
+before, count = peak(), 1 + sum(1 for _ in slices)
+print(peak() - before, count)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
+    """Of a table of 128 MB no more is held at a time than some slices of it."""
+    # given a million rows that cannot be compressed
+    rng = np.random.default_rng(1)
+    numbers = pa.FixedSizeListArray.from_arrays(pa.array(rng.standard_normal(32_000_000, dtype=np.float32)), 32)
+    ids = pa.array([f"r{number}" for number in range(1_000_000)])
+    table = write(tmp_path / "in.parquet", {"id": ids, "x": numbers}, group=20_000)
+    assert table.stat().st_size > 120_000_000
+
+    # when
+    asked = [sys.executable, "-c", READS, str(table)]
+    grown, slices_read = map(int, subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split())
+
+    # then
+    assert slices_read == 50
+    assert grown < 60
