@@ -2,10 +2,11 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -19,6 +20,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("laptop", deadline=None)
 settings.load_profile("ci" if IN_CI else "laptop")
+
+
+def shorten_log_lines() -> None:
+    """Have log lines as short as can be: their usual form draws every local of a traceback, for half a minute."""
+    structlog.reset_defaults()
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _short_log_lines() -> Iterator[None]:
+    """What no command has configured is logged in short lines."""
+    shorten_log_lines()
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -4,17 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from tests.api.served import Served, serving, write_project
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _short_log_lines() -> Iterator[None]:
-    """Log lines of the server as short as can be: their usual form draws every local of a traceback."""
-    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,11 @@
 """Problems over HTTP: RFC 9457, with the status that fits, and never a traceback."""
 
+import socket
 from pathlib import Path
 
 import pytest
+import structlog
+from structlog.testing import LogCapture
 
 from limner.api.problems import field_path, problem_of
 from limner.errors import (
@@ -20,6 +23,7 @@ from limner.errors import (
     UsageError,
 )
 from tests.api.served import Served, serving
+from tests.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -53,6 +57,27 @@ def test_field_path() -> None:
     """The place of a mistake is written as one would write it in a program."""
     assert field_path(("body", "records", 3, "fields", "title")) == "records[3].fields.title"
     assert field_path(("query", "limit")) == "limit"
+
+
+def test_a_sender_that_goes_away_breaks_nothing(served: Served) -> None:
+    """Half a request, then nothing: a line of the log and no error, and others are answered at once."""
+    # given a body that is announced, and ends half-way
+    host, port = served.client.base_url.host, served.client.base_url.port or 0
+    head = f"POST /api/v1/jobs HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    captured, before = LogCapture(), structlog.get_config()
+    structlog.configure(processors=[captured])
+    try:
+        with socket.create_connection((host, port)) as link:
+            link.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+
+        # when its sender is gone
+        until(lambda: any(line.get("status") == 499 for line in captured.entries))
+    finally:
+        structlog.configure(**before)
+
+    # then
+    assert [line["event"] for line in captured.entries if line.get("path") == "/api/v1/jobs"] == ["request"]
+    assert served.client.get("/healthz").status_code == 200
 
 
 def test_malformed_json(served: Served) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from tests.cli.cases import limner, write_project
+from tests.conftest import shorten_log_lines
 
 
 @pytest.fixture(autouse=True)
@@ -14,7 +14,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No settings of the machine reach a command, and its log configuration ends with the test."""
     monkeypatch.setenv("COLUMNS", "200")
     yield
-    structlog.reset_defaults()
+    shorten_log_lines()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
@@ -52,7 +53,9 @@ def test_a_killed_far_worker_loses_no_row(tmp_path: Path) -> None:
 
     with Server(project, pipeline=PIPELINE, inferrers=INFERRERS, settings=settings) as server:
         command = [sys.executable, "-m", "limner.cli.main", "run", "table", "t.parquet"]
-        with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True) as run:
+        with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True) as run, ExitStack() as stack:
+            # Whatever happens, nobody waits for it without end.
+            stack.callback(run.kill)
             with (
                 WorkerProcess(tmp_path / "w1", server.url, inferrers=INFERRERS, pace=0.2) as killed,
                 WorkerProcess(tmp_path / "w2", server.url, inferrers=INFERRERS, pace=0.01) as other,

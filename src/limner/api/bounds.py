@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +19,8 @@ STREAMED = ("application/x-ndjson", "application/jsonl", "application/x-jsonline
 _QUIET = ("/healthz", "/readyz", "/metrics", "/api/v1/tasks:take", "/api/v1/workers:heartbeat")
 _HOT = {"POST": "/v2/models/", "GET": "/api/v1/collections/"}
 _SLOW = 1.0
+#: What a log says of a request whose sender went away before it was whole; not sent to anybody.
+_GONE = 499
 
 
 class Bounds:
@@ -41,6 +44,9 @@ class Bounds:
             await self._app(scope, self._bounded(scope, receive), said)
         except LimnerError as error:
             await said.instead(problem_of(error), scope, receive)
+        except ClientDisconnect:
+            # A worker was killed, a phone lost its network: nobody is there to be told, and nothing broke here.
+            said.status = _GONE
         except asyncio.CancelledError:
             # The server stops, and its grace is over; whoever waits is told before the line goes dead.
             await said.instead(problem(503, "The server is stopping; ask again."), scope, receive)

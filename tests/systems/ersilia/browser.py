@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -67,7 +68,14 @@ class Looking:
         """Click what a CSS selector names, and wait until another page has taken the place of this one."""
         before = self.one("html")
         self.one(selector).click()
-        until(lambda: staleness_of(before)(self.driver))
+        until(lambda: self._gone(before))
+
+    def _gone(self, element: WebElement) -> bool:
+        """Whether the page of *element* is no more; while it goes, Chromium may say so in an error of its own."""
+        try:
+            return bool(staleness_of(element)(self.driver))
+        except WebDriverException as error:
+            return "does not belong to the document" in str(error.msg)
 
     def all(self, selector: str) -> list[WebElement]:
         """Every element that a CSS selector names."""

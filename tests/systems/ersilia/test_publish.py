@@ -280,6 +280,7 @@ def test_e16_metadata_have_the_fields_of_the_original(table: Path, tmp_path: Pat
         "pipeline_latest_duration": 61,
         "pipeline_meta_s3_uri": f"file://{tmp_path}/store/meta/eos3b5e.json",
         "model_version": VERSION,
+        "code": None,
         "environment": {"python": "3.11"},
         "key_scheme": "inchikey",
         "library": {"name": "library.csv", "sha256": "cd" * 32, "rows": 50},
@@ -295,6 +296,7 @@ def test_e16_metadata_have_the_fields_of_the_original(table: Path, tmp_path: Pat
             "blank_lines": 0,
             "reasons": {},
         },
+        "cost": None,
     }
 
 
