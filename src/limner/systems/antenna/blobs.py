@@ -116,17 +116,19 @@ class Blobs:
         labels, count = ndimage.label(foreground(difference, threshold=least), structure=_EIGHT)
         if not count:
             return []
-        numbers = range(1, count + 1)
-        means, peaks = (measure(difference, labels, index=numbers) for measure in (ndimage.mean, ndimage.maximum))
         height, width = difference.shape
         across, down = stored[0] / width, stored[1] / height
         found: list[tuple[float, list[int]]] = []
-        for part, mean, peak in zip(ndimage.find_objects(labels), means, peaks, strict=True):
+        for number, part in enumerate(ndimage.find_objects(labels), start=1):
             rows, columns = part
-            if peak < _PEAK * least or not self._wanted(columns, rows, width=width, height=height):
+            if not self._wanted(columns, rows, width=width, height=height):
+                continue
+            values = difference[part][labels[part] == number]
+            if values.max() < _PEAK * least:
                 continue
             edges = (columns.start * across, rows.start * down, columns.stop * across, rows.stop * down)
-            found.append((round(min(1.0, float(mean) / 255), 6), whole_box(edges, size=stored)))
+            score = round(min(1.0, values.mean(dtype=np.float64) / 255), 6)
+            found.append((float(score), whole_box(edges, size=stored)))
         found.sort(key=lambda one: (-one[0], one[1]))
         return [{"box": box, "score": score, "origin": "blobs"} for score, box in found[: self._max]]
 
