@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from msgspec import Struct, structs
 
+from limner.app.interrupts import Interrupts
 from limner.app.lock import EngineLock, SharedLock, lives, name_of
 from limner.app.preparing import Preparing, Request, lists
 from limner.app.slices import RowCounts
@@ -18,6 +19,7 @@ from limner.domain.versions import Version
 from limner.engine.engine import Engine
 from limner.engine.passes import activate, retire_undeclared, stale_nodes
 from limner.errors import UsageError
+from limner.store.store import Transaction
 
 #: Records in one transaction of the intake.
 PAGE = 2000
@@ -34,6 +36,8 @@ class Progress(Struct, frozen=True, kw_only=True):
     preparing: bool
     #: Another process runs the engine and does the work.
     waiting_for: int | None = None
+    #: What is being done, where a command does several things in a row: ``publishing``.
+    doing: str = ""
 
 
 class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,6 +84,7 @@ class Runner:
         self._lock = lock
         self._clock = clock
         self._working = working
+        self._interrupts = Interrupts()
 
     def run(
         self,
@@ -100,20 +105,16 @@ class Runner:
         """
         started = self._clock.now()
         engine = self._engine
-        with engine.store.transaction() as tx:
-            view = engine.view(tx, request.pipeline, lists(request.choices))
-            retire_undeclared(tx, view)
-            activate(tx, view, versions, now=started)
-            detail = {**request.detail, "process": name_of(os.getpid())}
-            if on is None:
-                job = engine.desk.open(
-                    tx, request.pipeline, choices=request.choices, priority=request.priority, detail=detail
-                )
-            else:
-                job = structs.replace(tx.jobs.get(on.id), detail={**on.detail, **detail})
-                tx.jobs.replace(job)
-        preparing = iter(()) if job.sealed else Preparing(engine).over(request, job)
-        return self._work(job.id, preparing, started=started, progress=progress)
+        with self._interrupts:
+            if request.pages is not None:
+                request = structs.replace(request, pages=self._interrupts.between(request.pages))
+            with engine.store.transaction() as tx:
+                view = engine.view(tx, request.pipeline, lists(request.choices))
+                retire_undeclared(tx, view)
+                activate(tx, view, versions, now=started)
+                job = self._opened(tx, request, on)
+            preparing = iter(()) if job.sealed else Preparing(engine).over(request, job)
+            return self._work(job.id, preparing, started=started, progress=progress)
 
     def retry(
         self,
@@ -128,24 +129,39 @@ class Runner:
 
         Raises:
             UsageError: nothing failed, or the job has not ended.
+            Interrupted: the user stopped it.
         """
         started = self._clock.now()
         engine = self._engine
-        with engine.store.transaction() as tx:
-            view = engine.view(tx, job.pipeline, lists(job.choices))
-            activate(tx, view, versions, now=started)
-        with engine.store.transaction() as tx:
-            scope = engine.scope(tx, job.pipeline, lists(job.choices))
-            engine.desk.retry(tx, scope, job.id, cancelled=cancelled)
-            stale = stale_nodes(tx, scope.view)
-        preparing = engine.passes.over(scope, stale, job=job.id) if stale and scope.standing else iter(())
-        return self._work(job.id, (None for _ in preparing), started=started, progress=progress)
+        with self._interrupts:
+            with engine.store.transaction() as tx:
+                view = engine.view(tx, job.pipeline, lists(job.choices))
+                activate(tx, view, versions, now=started)
+            with engine.store.transaction() as tx:
+                scope = engine.scope(tx, job.pipeline, lists(job.choices))
+                engine.desk.retry(tx, scope, job.id, cancelled=cancelled)
+                stale = stale_nodes(tx, scope.view)
+            preparing = engine.passes.over(scope, stale, job=job.id) if stale and scope.standing else iter(())
+            return self._work(job.id, (None for _ in preparing), started=started, progress=progress)
+
+    def _opened(self, tx: Transaction, request: Request, on: Job | None) -> Job:
+        """The job of *request*, or *on*, which is now this process's."""
+        engine = self._engine
+        detail = {**request.detail, "process": name_of(os.getpid())}
+        if on is None:
+            return engine.desk.open(
+                tx, request.pipeline, choices=request.choices, priority=request.priority, detail=detail
+            )
+        job = structs.replace(tx.jobs.get(on.id), detail={**on.detail, **detail})
+        tx.jobs.replace(job)
+        return job
 
     def _work(
         self, identity: str, preparing: Iterator[None], *, started: float, progress: Callable[[Progress], None]
     ) -> Summary:
         try:
             while not self._ended(identity):
+                self._interrupts.heed()
                 if self._lock.take():
                     self._lead(identity, preparing, progress)
                 else:
@@ -170,6 +186,7 @@ class Runner:
             # After the worker has stopped: what it had in hand is not to be done again by whoever goes on.
             stack.callback(engine.finish)
             while not self._ended(identity):
+                self._interrupts.heed()
                 more = more and next(preparing, _NO_MORE) is not _NO_MORE
                 moved = engine.step(wait=_POLL if not more and (working or not moved) else timedelta())
                 if engine.sent and not working:
@@ -185,8 +202,10 @@ class Runner:
     def _wait(self, identity: str, preparing: Iterator[None], progress: Callable[[Progress], None]) -> None:
         """Leave the work to the process that holds the engine lock, until the job has ended or that process has."""
         for _ in preparing:
+            self._interrupts.heed()
             self._tell(identity, progress, preparing=True)
         while not self._ended(identity) and not self._lock.take():
+            self._interrupts.heed()
             self._tell(identity, progress, preparing=False, waiting_for=self._lock.holder())
             time.sleep(_POLL.total_seconds())
 

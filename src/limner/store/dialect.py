@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import psycopg
     from sqlalchemy.dialects import postgresql, sqlite
+    from sqlalchemy.engine.interfaces import ExceptionContext
 
 #: One row, as a driver takes or gives it.
 Row: TypeAlias = tuple[Any, ...]
@@ -83,7 +84,19 @@ def _open_sqlite(url: URL) -> Engine:
         cursor.close()
 
     event.listen(engine, "connect", prepare)
+    event.listen(engine, "handle_error", _keep_interrupted)
     return engine
+
+
+def _keep_interrupted(context: "ExceptionContext") -> None:
+    """
+    Have Ctrl-C in the middle of a statement roll back, as any error does.
+
+    SQLAlchemy closes the connection instead, for the sake of drivers that may stand in the middle of an answer. One of
+    SQLite does not end while the traceback holds one of its statements, and keeps its lock until then.
+    """
+    if not isinstance(context.original_exception, Exception):
+        context.is_disconnect = False
 
 
 def _open_postgresql(url: URL) -> Engine:

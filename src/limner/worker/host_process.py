@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from limner.domain.versions import Description
@@ -30,8 +31,10 @@ def main(arguments: list[str]) -> int:
     # What the inferrer starts must not hold the line open when this process is gone.
     os.set_inheritable(number, False)
     served = _Served()
-    for body in bodies(connection):
-        connection.sendall(served.answer(body))
+    # A parent that has hung up meanwhile does not want the answer.
+    with suppress(BrokenPipeError, ConnectionResetError):
+        for body in bodies(connection):
+            connection.sendall(served.answer(body))
     served.close()
     return 0
 
