@@ -1,7 +1,5 @@
 """Servers of a cluster as processes, and which of them leads."""
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +9,7 @@ from pathlib import Path
 import httpx
 import psycopg
 
+from tests.processes import clean_environment, kill, start
 from tools.services import free_port
 
 #: The port from which the process speaks that holds the lock of the one that leads.
@@ -28,28 +27,19 @@ class ServerProcess:
         self._folder = folder
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("LIMNER_", "AWS_"))}
-        self._environment = clean | dict(environment)
+        self._environment = clean_environment("AWS_") | dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it; it may not be ready when this returns."""
         command = [sys.executable, "-m", "limner.cli.main", "serve", "--port", str(self._port), "--workers", "0"]
-        with (self._folder / f"printed-{self._port}.txt").open("ab") as printed:
-            self._process = subprocess.Popen(
-                command,
-                cwd=self._folder,
-                env=self._environment,
-                stdout=printed,
-                stderr=printed,
-                start_new_session=True,
-            )
+        said = self._folder / f"printed-{self._port}.txt"
+        self._process = start(command, folder=self._folder, said=said, environment=self._environment)
 
     def kill(self) -> None:
         """End it as a loss of power would."""
-        if self._process is not None and self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        if self._process is not None:
+            kill(self._process)
 
     def ready(self) -> bool:
         """Whether it takes requests; fails where it has ended by itself."""

@@ -10,6 +10,7 @@ import pytest
 
 from limner.app.tokens import Tokens
 from tests.far.rig import Server
+from tests.processes import kill
 
 
 def blocks(page: str, words: str) -> list[str]:
@@ -38,8 +39,7 @@ def test_a40_a_consumer_is_twenty_lines_of_shell(repository: Path, tmp_path: Pat
         try:
             assert server.wait(job) == "done"
         finally:
-            os.killpg(consumer.pid, 9)
-            consumer.wait()
+            kill(consumer)
 
         found = server.values(job, stage="length", implementation="theirs")
         assert found == {f"r{at}": {"length": len(word)} for at, word in enumerate(words)}

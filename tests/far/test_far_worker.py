@@ -20,6 +20,7 @@ from limner.domain.workers import LIVE_FOR
 from tests.far.rig import PIPELINE, Server
 from tests.far.workers import INFERRERS, WorkerProcess
 from tests.waiting import until
+from tools.services import free_port
 
 SETTINGS = "lease = 2.0\nin_flight = 64\n"
 #: One record a batch, and a time limit of a second.
@@ -169,9 +170,8 @@ def test_a23_sigterm_drains(server: Server, tmp_path: Path) -> None:
 def test_a23_near_its_walltime_it_takes_no_more(server: Server, tmp_path: Path) -> None:
     """With less left than twice a task it stops, in time, with status 0, and the others go on with what is left."""
     job = server.submit(numbers(400))
+    began = time.monotonic()
     with WorkerProcess(tmp_path / "w1", server.url, "--walltime", "14", pace=0.1) as first:
-        first.begins()
-        began = time.monotonic()
         assert first.ended() == 0
         assert time.monotonic() - began < 14
     with WorkerProcess(tmp_path / "w2", server.url):
@@ -179,6 +179,28 @@ def test_a23_near_its_walltime_it_takes_no_more(server: Server, tmp_path: Path) 
 
     exact(server, job, 400)
     assert "walltime" in first.said()
+
+
+@pytest.mark.slow
+@pytest.mark.timed
+def test_a_walltime_ends_the_wait_for_a_server(tmp_path: Path) -> None:
+    """A worker whose server is away asks again only as long as there is time, and ends with status 0."""
+    began = time.monotonic()
+    with WorkerProcess(tmp_path / "w", f"http://127.0.0.1:{free_port()}", "--walltime", "3s") as worker:
+        assert worker.ended() == 0
+
+    assert time.monotonic() - began < 4
+    assert "Waiting for the server" in worker.said()
+    assert "the walltime is nearly over" in worker.said()
+
+
+def test_a_far_worker_loads_no_store() -> None:
+    """It knows no store and no engine, and so its first seconds do not go into loading them."""
+    heavy = {"sqlalchemy", "limner.engine", "numpy"}
+    code = f"import limner.app.far_worker, sys; print(sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
 
 
 def test_a25_a_worker_is_told_of_a_cancel(server: Server, tmp_path: Path) -> None:

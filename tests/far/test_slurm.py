@@ -3,6 +3,7 @@
 import shutil
 import signal
 import subprocess
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -78,19 +79,28 @@ def test_a24_an_array_of_three_does_a_job_and_drains(slurm: Slurm, tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 @pytest.mark.timeout(120)
 def test_a24_near_the_end_it_takes_no_more(slurm: Slurm, tmp_path: Path) -> None:
-    """With seconds left a worker begins nothing that it could not end."""
+    """With seconds left a worker begins nothing that it could not end, and is gone before its time is over."""
     (slurm.folder / "inferrers.py").write_text(INFERRERS)
+    (slurm.folder / "pace").write_text("0.1")
     with Server(tmp_path / "project", inferrers=INFERRERS) as server:
-        job = server.submit([{"number": n} for n in range(8)])
+        job = server.submit([{"number": n} for n in range(400)])
         known = {"LIMNER_URL": server.url, "LIMNER_TOKEN_FILE": str(token_file(server, tmp_path))}
 
-        (one,) = slurm.sbatch(1, left="0:05", **known)
-
+        began = time.monotonic()
+        (one,) = slurm.sbatch(1, left="0:10", **known)
         assert one.wait(60) == 0, slurm.said()
+        lived = time.monotonic() - began
+
+        begun = (slurm.folder / "calls.txt").read_text().split()
+        with server.host.store.reading() as tx:
+            charged = tx.connection.exec_driver_sql("SELECT count(*) FROM attempts").scalar()
         assert "the walltime is nearly over" in slurm.said()
-        assert server.counts(job).done == 0
+        assert lived < 10
+        assert 0 < server.counts(job).done == len(begun) < 100
+        assert charged == 0
 
 
 @pytest.mark.slow

@@ -1,16 +1,14 @@
 """Worker processes as a person starts them, on machines of their own as far as folders go."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from tests.processes import Running, clean_environment, start
 from tests.waiting import LONG, until
 
 #: Does what the file ``pace`` says to each record, and logs it; what a record asks for happens to it.
@@ -36,8 +34,8 @@ class Double:
 """
 
 
-class WorkerProcess:
-    """``limner worker`` in a folder of its own; entered, it runs until the block ends."""
+class WorkerProcess(Running):
+    """``limner worker`` in a folder of its own."""
 
     def __init__(
         self,
@@ -57,29 +55,13 @@ class WorkerProcess:
         self._temporary = folder / "tmp"
         self._temporary.mkdir(exist_ok=True)
         self._command = [*prefix, sys.executable, "-m", "limner.cli.main", "worker", "--url", url, *options]
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("LIMNER_") and "proxy" not in k.lower()}
+        clean = {name: value for name, value in clean_environment().items() if "proxy" not in name.lower()}
         self._environment = clean | {"TMPDIR": str(self._temporary)} | dict(environment or {})
 
-    def __enter__(self) -> Self:
-        with (self.folder / "said.txt").open("a") as said:
-            self.process = subprocess.Popen(
-                self._command, cwd=self.folder, stderr=said, stdout=said, env=self._environment, start_new_session=True
-            )
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
-
-    def kill(self) -> None:
-        """End it, and all that it started, as a power cut would."""
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        finally:
-            self.process.wait()
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Start it."""
+        said = self.folder / "said.txt"
+        return start(self._command, folder=self.folder, said=said, environment=self._environment)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the worker alone."""

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from msgspec import Struct
 
 from tests.conftest import IN_CI, REPOSITORY
 from tests.fetched import Missing, fetched
+from tests.processes import clean_environment, kill
 
 _LOCK = REPOSITORY / "deploy" / "ray" / "requirements.txt"
 #: Nobody is told that this Ray runs, and it asks nobody for a token.
@@ -60,8 +60,7 @@ class LocalRay:
         path = [fetched(f"ray-{lock[:12]}", _LOCK), REPOSITORY / "src", *also]
         self.path = os.pathsep.join(map(str, path))
         self._said = folder / "ray.txt"
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("LIMNER_", "RAY_"))}
-        self._environment = clean | self.environment
+        self._environment = clean_environment("RAY_") | self.environment
 
     def __enter__(self) -> Self:
         with self._said.open("w") as said:
@@ -94,9 +93,7 @@ class LocalRay:
         with self._process.stdin, self._process.stdout, suppress(subprocess.TimeoutExpired):
             self._process.stdin.close()
             self._process.wait(30)
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        kill(self._process)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from msgspec import structs
 from limner.app.announcing import announce
 from limner.app.auditing import Audit, audit
 from limner.app.failed import FailureRow, failed_rows
+from limner.app.fetching import cache_of
 from limner.app.looking import keys_in_scope, rows_of
 from limner.app.origins import Why, explained
 from limner.app.parts import Parts
@@ -134,7 +135,7 @@ class App(Parts):
         declared = self.pipeline(pipeline)
         engine = self.engine(pipeline)
         now = self.now(engine, declared.name, choices or {})
-        cache = self.cache()
+        cache = cache_of(self.project, clock=self.clock)
         with self.store.reading() as tx:
             view = engine.view(tx, declared.name, lists(choices))
             only = keys_in_scope(tx, declared.collection, ids=ids, since=since, until=until)

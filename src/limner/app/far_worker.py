@@ -14,10 +14,12 @@ from msgspec import Struct
 
 from limner import __version__
 from limner.addresses import AddressGuard, environment_proxy
+from limner.app.declared import Declared
 from limner.app.far_offer import Offer, look
+from limner.app.far_told import Reasons
+from limner.app.fetching import cache_of, resolvers_of
 from limner.app.machine import gpu, memory_of
-from limner.app.parts import Parts
-from limner.app.workers_view import percentile
+from limner.app.percentiles import percentile
 from limner.artifacts.connect import connect_far_artifacts
 from limner.bus.base import Bus
 from limner.bus.connect import connect_far_bus, connect_server
@@ -34,15 +36,21 @@ _log = structlog.get_logger(__name__)
 #: One question for tasks waits so long: short enough that a worker that is to stop does not wait for it.
 _POLL = timedelta(seconds=3)
 #: How often it is looked whether it is time to stop, in seconds.
-_LOOK = 0.25
+_LOOK = 0.1
 #: First and longest wait before a server that could not be reached is asked again, in seconds.
 _AGAIN = (0.5, 15.0)
 #: The first heartbeat, which says what memory it has once it has begun.
 _FIRST_BEAT = timedelta(seconds=2)
 #: What is left of the grace of a worker that is to hurry.
 _HURRY = timedelta(seconds=1)
-#: What a task is taken to last before any was done.
+#: What a task is taken to last before any was done, and which share of the walltime at most: what is tried in vain is
+#: given back unharmed, and a worker that never tried would never know.
 _UNKNOWN_PACE = timedelta(seconds=5)
+_SHARE = 1 / 12
+#: Seconds before the end of the walltime in which is said what became of what was in hand.
+_LAST_WORDS = 0.5
+#: What is at work near the end of the walltime is given so long at least, in seconds.
+_LEAST_GRACE = 0.1
 _T = TypeVar("_T")
 
 
@@ -83,24 +91,36 @@ class FarWorker:
     """One worker process; it opens outbound connections only, and listens on nothing."""
 
     def __init__(
-        self, project: Project, settings: FarSettings, *, say: Callable[[str], None], clock: Clock | None = None
+        self,
+        project: Project,
+        settings: FarSettings,
+        *,
+        say: Callable[[str], None],
+        clock: Clock | None = None,
+        age: timedelta = timedelta(),
     ) -> None:
-        """*project* is where inferrers are found here; *say* is told what a person should know."""
+        """
+        *project* is where inferrers are found here; *say* is told what a person should know.
+
+        So much of the walltime has passed as *age* says.
+        """
         self.name = settings.name or worker_name()
         self._settings = settings
         self._project = project
         self._say = say
         self._clock = clock or SystemClock()
         self._client = connect_server(settings.url, token=settings.token or None, worker=self.name)
-        self._parts = Parts(project, clock=self._clock)
         self._artifacts = connect_far_artifacts(self._client, copies=project.home / "worker" / "artifacts")
+        limit = settings.walltime
+        #: When the walltime is over, on the monotonic clock.
+        self._ends = None if limit is None else time.monotonic() + (limit - age).total_seconds()
         #: Set: stop as soon as what is in hand is finished.
         self.stopping = threading.Event()
         self._grace = settings.grace
         self._failed: LimnerError | None = None
         self._lease = timedelta(seconds=60)
         self._heartbeat = timedelta(seconds=15)
-        self._said_why: set[tuple[str, str, str]] = set()
+        self._reasons = Reasons(say, clock=self._clock)
         self._hello_again = threading.Event()
         self._serves: dict[str, Served] = {}
 
@@ -111,8 +131,6 @@ class FarWorker:
         Raises:
             UsageError: nothing of what is wanted can be served here, or the server refuses.
         """
-        limit = self._settings.walltime
-        ends = None if limit is None else time.monotonic() + limit.total_seconds()
         try:
             answer = self._introduce()
             if answer is None:
@@ -120,16 +138,15 @@ class FarWorker:
             fetcher = self._fetcher()
             bus = self._bus(answer)
             worker = self._worker = self._made(bus, fetcher)
-            if ends is None or not self._too_late(worker, left=ends - time.monotonic()):
+            if not self._too_late(worker):
                 worker.start()
             beats = threading.Thread(target=self._beat, name="heartbeats", daemon=True)
             beats.start()
-            why = self._until_over(worker, ends=ends)
+            why = self._until_over(worker)
             self._say(f"Stopping: {why}.")
-            self._finish(worker, bus, fetcher, ends=ends)
+            self._finish(worker, bus, fetcher)
         finally:
             self._client.close()
-            self._parts.close()
         if self._failed is not None:
             raise self._failed
 
@@ -153,7 +170,7 @@ class FarWorker:
         answer = self._patiently(self._hello)
         if answer is not None:
             self._say(f"Worker {self.name} serves {', '.join(self._serves)} of {self._client.url}.")
-            self._hear(answer.told)
+            self._reasons.hear(answer.told)
         return answer
 
     def _look(self) -> Offer:
@@ -183,12 +200,12 @@ class FarWorker:
         settings = self._project.settings
         roots = [self._project.folder, *(self._project.path(root) for root in settings.file_roots)]
         return Fetcher(
-            self._parts.cache(),
+            cache_of(self._project, clock=self._clock),
             # Behind a firewall the proxy is the only way to a picture, too.
             guard=AddressGuard(allow_hosts=settings.allow_hosts, file_roots=roots, proxy=environment_proxy),
             clock=self._clock,
             artifacts=self._artifacts,
-            resolvers=self._parts.resolvers(),
+            resolvers=resolvers_of(Declared(self._project)),
             at_once=settings.per_host,
             rate=settings.per_host_rate or None,
             connect=timedelta(seconds=settings.connect_timeout),
@@ -205,7 +222,7 @@ class FarWorker:
             max_bytes=self._settings.max_bytes_in_flight,
             max_records=self._most_records,
             cancelled=lambda tasks: self._worker.drop(tasks),
-            told=self._hear,
+            told=self._reasons.hear,
         )
 
     def _made(self, bus: Bus, fetcher: Fetcher) -> Worker:
@@ -223,7 +240,7 @@ class FarWorker:
             device=self._settings.device,
             allow_hosts=settings.allow_hosts,
             log=self._log_file(),
-            wait=_POLL,
+            wait=_POLL if self._settings.walltime is None else min(_POLL, _SHARE * self._settings.walltime),
             max_value_bytes=settings.max_value_bytes,
             max_growth=settings.max_growth_mb * 1_000_000 or None,
         )
@@ -243,38 +260,45 @@ class FarWorker:
 
     # While it works
 
-    def _until_over(self, worker: Worker, *, ends: float | None) -> str:
+    def _until_over(self, worker: Worker) -> str:
         """Wait for a reason to stop; which one it is."""
         idle = self._settings.idle_exit
         while not self.stopping.wait(_LOOK):
             if self._failed is not None:
                 return "the server refuses this worker"
-            if ends is not None and self._too_late(worker, left=ends - time.monotonic()):
+            if self._too_late(worker):
                 return "the walltime is nearly over"
             if idle is not None and worker.idle_for() >= idle:
                 return f"nothing was to do for {idle.total_seconds():g} s"
-            if self._hello_again.is_set():
+            if self._hello_again.is_set() or self._reasons.look_again():
                 self._hello_again.clear()
                 self._renew(worker)
         return "it was asked to"
 
-    def _too_late(self, worker: Worker, *, left: float) -> bool:
+    def _too_late(self, worker: Worker) -> bool:
         """Whether a task that is taken now may not be done in time: less is left than twice the p95 of a task."""
+        walltime, left = self._settings.walltime, self._left()
+        if walltime is None or left is None:
+            return False
         p95 = percentile(sorted(seconds for _, seconds in worker.paces()), 0.95)
-        return left < 2 * (_UNKNOWN_PACE.total_seconds() if p95 is None else p95)
+        return left < 2 * (min(_UNKNOWN_PACE, _SHARE * walltime).total_seconds() if p95 is None else p95)
 
-    def _finish(self, worker: Worker, bus: Bus, fetcher: Fetcher, *, ends: float | None) -> None:
+    def _left(self) -> float | None:
+        """Seconds until the walltime is over; None without one."""
+        return None if self._ends is None else self._ends - time.monotonic()
+
+    def _finish(self, worker: Worker, bus: Bus, fetcher: Fetcher) -> None:
         """Take no more, finish what is in hand as far as there is time, and give the rest back."""
         worker.take_no_more()
         grace = self._grace.total_seconds()
-        if ends is not None and not self.stopping.is_set():
+        while (left := self._left()) is not None and left > grace and worker.held():
             # Near the end of the walltime what is in hand is finished; the grace is for what is not.
-            until = max(time.monotonic(), ends - grace)
-            while worker.held() and time.monotonic() < until and not self.stopping.wait(_LOOK):
-                pass
-            grace = max(1.0, min(grace, ends - time.monotonic()))
+            if self.stopping.wait(_LOOK):
+                break
+        if left is not None:
+            grace = max(_LEAST_GRACE, min(grace, left - _LAST_WORDS))
         worker.stop(timedelta(seconds=grace))
-        if not bus.flush(timedelta(seconds=grace)):
+        if not bus.flush(timedelta(seconds=max(grace, _LAST_WORDS))):
             _log.warning("answers_left", worker=self.name)
         bus.close()
         fetcher.close()
@@ -313,15 +337,6 @@ class FarWorker:
         else:
             _log.error("server_refused", reason=str(refused))
 
-    def _hear(self, told: Sequence[Told]) -> None:
-        """Say once why no work is given, and look again whether it is right by now: a version may have moved."""
-        for one in told:
-            why = (one.stage, one.implementation, one.why)
-            if why not in self._said_why:
-                self._said_why.add(why)
-                self._say(f"No work of {one.stage}/{one.implementation}: {one.why}.")
-                self._hello_again.set()
-
     def _renew(self, worker: Worker) -> None:
         """Look again what is wanted and what can be served here, and say so."""
         try:
@@ -335,18 +350,20 @@ class FarWorker:
             for address in self._serves:
                 worker.serve(address)
             if not answer.told:
-                self._said_why.clear()
+                self._reasons.forget()
 
     def _patiently(self, call: Callable[[], _T]) -> _T | None:
         """What *call* returns; while the server cannot be reached it is called again, until it is to stop."""
         pause, longest = _AGAIN
-        while True:
+        while (left := self._left()) is None or left > _LAST_WORDS:
             try:
                 return call()
             except ServerUnavailable as error:
                 self._say(f"Waiting for the server: {error}")
             except ServerRefused as refused:
                 raise UsageError(str(refused)) from refused
-            if self.stopping.wait(pause):
+            if self.stopping.wait(min(pause, left or pause)):
                 return None
             pause = min(longest, 2 * pause)
+        self._say("Stopping: the walltime is nearly over.")
+        return None

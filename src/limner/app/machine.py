@@ -1,8 +1,10 @@
-"""What a machine says of itself: memory of this process and its children, and its graphics card."""
+"""What a machine says of itself: age of this process, memory of it and its children, and its graphics card."""
 
 import os
 import shutil
 import subprocess
+import time
+from datetime import timedelta
 from pathlib import Path
 
 from msgspec import Struct
@@ -31,6 +33,16 @@ def gpu() -> Gpu:
     name, _, used = said.partition("\n")[0].rpartition(",")
     used = used.strip()
     return Gpu(name=name.strip() or None, used_bytes=int(used) * (1 << 20) if used.isdecimal() else None)
+
+
+def age() -> timedelta:
+    """How long ago this process began; nothing where that cannot be told."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        began = ticks / os.sysconf("SC_CLK_TCK")
+        return timedelta(seconds=max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - began))
+    except (OSError, AttributeError):
+        return timedelta()
 
 
 def memory_of(process: int | None = None) -> int | None:

@@ -13,6 +13,7 @@ from limner.addresses import AddressGuard
 from limner.app.asking import infer_file
 from limner.app.declared import Declared, load_target
 from limner.app.described import Now, now_of, with_offers
+from limner.app.fetching import cache_of, resolvers_of
 from limner.app.lock import EngineLock, SharedLock
 from limner.app.preparing import lists
 from limner.app.running import Runner
@@ -39,8 +40,7 @@ from limner.sources.connect import connect_slices, connect_source
 from limner.store.connect import connect_store
 from limner.store.files import HeldArtifact
 from limner.store.store import Store, Transaction
-from limner.worker.cache import FileCache, keep_for
-from limner.worker.fetch import Fetcher, Resolver
+from limner.worker.fetch import Fetcher
 from limner.worker.growth import MEGABYTE
 from limner.worker.worker import Worker
 
@@ -198,11 +198,11 @@ class Parts:
     def fetcher(self) -> Fetcher:
         """A fetcher, to be closed by the caller; what it fetched is kept as the settings say."""
         return Fetcher(
-            self.cache(),
+            cache_of(self.project, clock=self.clock),
             guard=self.guard(),
             clock=self.clock,
             artifacts=self.artifacts,
-            resolvers=self.resolvers(),
+            resolvers=resolvers_of(self.declared),
             at_once=self.settings.per_host,
             rate=self.settings.per_host_rate or None,
             connect=timedelta(seconds=self.settings.connect_timeout),
@@ -248,33 +248,6 @@ class Parts:
                 yield worker
             finally:
                 worker.stop(timedelta(seconds=5))
-
-    def resolvers(self) -> dict[str, Resolver]:
-        """The resolvers of addresses that pipelines name, by name."""
-        named = {
-            read.file.resolver
-            for pipeline in self.declared.own.values()
-            for stage in pipeline.stages
-            for read in stage.reads.values()
-            if read.file and read.file.resolver
-        }
-        found: dict[str, Resolver] = {}
-        for system in self.declared.systems.values() if named or not self.declared.own else ():
-            for name, target in system.resolvers.items():
-                resolve = load_target(target)
-                if not callable(resolve):
-                    raise ConfigurationError(f"{target} is no function.")
-                found[name] = resolve
-        return found
-
-    def cache(self) -> FileCache:
-        """The cache of fetched files, as the settings bound it."""
-        return FileCache(
-            self.project.path(self.settings.cache),
-            clock=self.clock,
-            keep=keep_for(self.settings.keep),
-            max_bytes=self.settings.cache_bytes,
-        )
 
     def now(self, engine: Engine, pipeline: str, choices: Mapping[str, Sequence[str]]) -> Now:
         """The versions that a pipeline's nodes have now."""

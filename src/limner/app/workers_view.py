@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from msgspec import Struct
 
+from limner.app.percentiles import percentile
 from limner.domain.workers import Liveness
 from limner.store.store import Store, Transaction
 from limner.store.workers import Served, ServedBy, StoredWorker
@@ -89,11 +90,6 @@ def workers_view(store: Store, *, now: float) -> WorkersView:
                 nodes.setdefault(f"{node.pipeline}.{node.stage}/{node.implementation}", []).append(node.pk)
         seen = [_implementation(tx, a, nodes.get(a, []), serving, now=now) for a in sorted(nodes.keys() | serving)]
     return WorkersView(workers=[_worker(one, served, now=now) for one in found], implementations=seen)
-
-
-def percentile(ordered: Sequence[float], share: float) -> float | None:
-    """The value below which *share* of the *ordered* values lie; None of none."""
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None
 
 
 def _worker(stored: StoredWorker, served: Sequence[ServedBy], *, now: float) -> WorkerView:

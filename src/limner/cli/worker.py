@@ -133,11 +133,12 @@ def worker(
 def made_here(project: "Project", settings: "FarSettings") -> "FarWorker":
     """A worker of this process, which signals stop in good order."""
     from limner.app.far_worker import FarWorker
+    from limner.app.machine import age
     from limner.cli.logs import configure
 
     project.home.mkdir(parents=True, exist_ok=True)
     configure(project.home / "worker.log")
-    made = FarWorker(project, settings, say=warn)
+    made = FarWorker(project, settings, say=warn, age=age())
     # What is in hand is finished or given back: nothing of it is lost, and the exit status is 0.
     heed_signals(made.stopping)
     return made

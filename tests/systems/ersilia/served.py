@@ -1,16 +1,12 @@
 """A precalculation that is typed beside a server which infers nothing itself: all of it real processes."""
 
 import json
-import os
-import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psycopg
 from psycopg import sql
@@ -19,6 +15,7 @@ from limner.settings import Project, Settings
 from limner.systems.ersilia.library.index import record_id
 from limner.systems.ersilia.predictions.connect import connect_own, predictions_url
 from tests.cluster.servers import ServerProcess
+from tests.processes import Running, clean_environment, start
 from tests.store.databases import schema_url
 from tests.systems.ersilia.calculating import Bench
 from tests.waiting import until
@@ -64,33 +61,19 @@ def serving(bench: Bench) -> Iterator[ServerProcess]:
         server.kill()
 
 
-class Typed:
-    """``limner precalc`` as a process; entered, it runs until the block ends."""
+class Typed(Running):
+    """``limner precalc`` as a process."""
 
     def __init__(self, bench: Bench, library: Path, *options: str, model: str = "eos0pln") -> None:
         self._bench = bench
         self._words = bench.words("precalc", model, "--library", str(library), "--json", *options)
         self._said = bench.folder / "printed.json"
 
-    def __enter__(self) -> Self:
-        # As a person's shell: what the project is set to stands in its file alone.
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("LIMNER_")}
-        with self._said.open("wb") as said, (self._bench.folder / "complained.txt").open("ab") as complained:
-            self.process = subprocess.Popen(
-                self._words, cwd=self._bench.folder, env=clean, stdout=said, stderr=complained, start_new_session=True
-            )
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
-
-    def kill(self) -> None:
-        """End it, and all that it started, as a power cut would."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Start it, as in a person's shell: what the project is set to stands in its file alone."""
+        folder, clean = self._bench.folder, clean_environment()
+        self._said.unlink(missing_ok=True)
+        return start(self._words, folder=folder, said=self._said, environment=clean, errors=folder / "complained.txt")
 
     def outcome(self) -> dict[str, object]:
         """What it printed, once it has ended with status 0."""

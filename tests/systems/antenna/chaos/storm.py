@@ -19,6 +19,7 @@ from typing import NamedTuple, Self
 import httpx
 
 from tests.far.workers import WorkerProcess
+from tests.processes import clean_environment, kill, start
 from tests.systems.antenna.chaos.project import INFERRERS, Looks, Place, write_project
 from tests.waiting import until
 from tools.services import free_port
@@ -40,13 +41,9 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start it; it may be reached when this returns."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("LIMNER_")}
         command = [sys.executable, "-m", "limner.cli.main", "serve", "--port", str(self.port), "--workers", "0"]
-        with (self.folder / "printed.txt").open("ab") as printed:
-            self._process = subprocess.Popen(
-                command, cwd=self.folder, env=clean, stdout=printed, stderr=printed, start_new_session=True
-            )
-        process = self._process
+        said = self.folder / "printed.txt"
+        process = self._process = start(command, folder=self.folder, said=said, environment=clean_environment())
         until(lambda: process.poll() is not None or self._answers(), within=LONG)
         assert process.poll() is None, (self.folder / "printed.txt").read_text()
 
@@ -58,9 +55,8 @@ class ServerProcess:
 
     def kill(self) -> None:
         """End it as a loss of power would."""
-        if self._process is not None and self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        if self._process is not None:
+            kill(self._process)
 
     def stop(self) -> int:
         """Ask it to stop; its exit status."""
