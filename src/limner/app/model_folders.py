@@ -1,4 +1,4 @@
-"""Asks the installed systems about a model that lies in a folder."""
+"""Asks the installed systems about models that lie in folders."""
 
 from pathlib import Path
 
@@ -16,13 +16,36 @@ def check_folder(folder: Path, *, project: Project) -> FolderReport:
         UsageError: a system knows it, and one of its files is wrong.
         NotFound: no system knows it.
     """
-    asked = [system for system in Declared(project).systems.values() if system.check_folder]
-    for system in asked:
-        check = load_target(system.check_folder or "")
-        if not callable(check):
-            raise ConfigurationError(f"{system.check_folder} of the system {system.name} is no function.")
-        report = check(folder, project.folder)
-        if isinstance(report, FolderReport):
-            return report
-    names = ", ".join(sorted(system.name for system in asked)) or "none"
+    reports, names = _asked(project, "check_folder", folder, project.folder)
+    if reports:
+        return reports[0]
     raise NotFound(f"{folder} holds no model that a system knows; asked were: {names}.")
+
+
+def install_model(reference: str, *, project: Project, python: str | None, again: bool) -> FolderReport:
+    """
+    What the first system did that knows the model *reference*: built the environment that it asks for.
+
+    *python* is a version, ``3.11``, in place of the model's own. *again* builds what is there already.
+
+    Raises:
+        UsageError: it cannot be built; the sentence says what to change.
+        NotFound: no system knows it.
+    """
+    reports, names = _asked(project, "install_model", reference, project.folder, python=python, again=again)
+    if reports:
+        return reports[0]
+    raise NotFound(f"{reference} is no model that a system knows how to install; asked were: {names}.")
+
+
+def _asked(project: Project, does: str, *given: object, **options: object) -> tuple[list[FolderReport], str]:
+    """The report of the first system whose target *does* knows the model, and the names of all that were asked."""
+    asked = {name: getattr(system, does) for name, system in Declared(project).systems.items() if getattr(system, does)}
+    for name, target in asked.items():
+        function = load_target(target)
+        if not callable(function):
+            raise ConfigurationError(f"{target} of the system {name} is no function.")
+        report = function(*given, **options)
+        if isinstance(report, FolderReport):
+            return [report], ""
+    return [], ", ".join(sorted(asked)) or "none"

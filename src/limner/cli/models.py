@@ -1,4 +1,4 @@
-"""Verbs about models: add, list, show, check, promote, rollback, and train."""
+"""Verbs about models: add, list, show, check, install, promote, rollback, and train."""
 
 import getpass
 from pathlib import Path
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 Reference = Annotated[str, typer.Argument(metavar="MODEL", help="name@number, name@alias, or name for its champion.")]
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="Name of a model.")]
 
-models = typer.Typer(help="Add, list, check, promote and roll back models. Alone it lists them.")
+_MEGABYTE = 1_000_000
+
+models = typer.Typer(help="Add, list, check, install, promote and roll back models. Alone it lists them.")
 
 
 @models.callback(invoke_without_command=True)
 def root(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """Add, list, check, promote and roll back models. Alone it lists them."""
+    """Add, list, check, install, promote and roll back models. Alone it lists them."""
     if ctx.invoked_subcommand is None:
         _list(ctx, None, as_json=as_json)
 
@@ -129,6 +131,37 @@ def check(
             say(f"{reference} is sound.")
     if report.problems:
         raise typer.Exit(SOME_FAILED)
+
+
+@models.command()
+def install(
+    ctx: typer.Context,
+    reference: Annotated[
+        str, typer.Argument(metavar="MODEL|FOLDER", help="Id of a model package, or the folder in which it lies.")
+    ],
+    python: Annotated[
+        str | None, typer.Option("--python", metavar="VERSION", help="In place of the package's own, for example 3.11.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Build it anew where it is there already.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build the environment that a model package pins; from then on it runs there, in this folder's projects."""
+    from limner.app.model_folders import install_model
+    from limner.settings import load_project
+
+    session = session_of(ctx)
+    project = load_project(session.folder, options=session.options)
+    with patience(f"Building the environment of {reference}"):
+        report = install_model(reference, project=project, python=python, again=again)
+    if as_json:
+        document({"model": report.model, "warnings": report.warnings, **report.facts})
+        return
+    facts = report.facts
+    size = int(str(facts["bytes"])) / _MEGABYTE
+    day = f", dependencies as of {facts['day']}" if facts["day"] else ""
+    say(f"{report.model} runs {'' if facts['built'] else 'already '}in {facts['folder']}: {size:.0f} MB{day}")
+    say(f"  python {facts['python']}, {_fact(facts['packages'])}")
+    say(*(f"Warning: {warning}" for warning in report.warnings))
 
 
 @models.command()

@@ -61,6 +61,10 @@ class System(Struct, frozen=True, kw_only=True):
     #: ``package.module:function`` with ``function(folder, project) -> FolderReport | None``, both folders: what
     #: `limner models check FOLDER` says of a model that lies in a folder; None where it is none of this system's.
     check_folder: str | None = None
+    #: ``package.module:function`` with ``function(reference, project, *, python, again) -> FolderReport | None``: what
+    #: `limner models install` does for a model that lies in a folder or is known by name; None where it is none of
+    #: this system's. The facts are ``folder``, ``built``, ``python``, ``bytes``, ``day`` and ``packages``.
+    install_model: str | None = None
     #: ``package.module:function`` with ``function(app, library) -> list of LibraryReport``: what ``limner audit
     #: --library FILE`` says of the jobs that worked on the rows of a file.
     audit_library: str | None = None

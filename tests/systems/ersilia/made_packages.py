@@ -128,8 +128,9 @@ def made(
     pins: Mapping[str, str] | None = None,
     seconds: Sequence[float] = (0.1, 0.1, 0.1, 0.2, 0.5),
     run: str = "python $1/code/model.py $2 $3",
+    served: str | None = None,
 ) -> Path:
-    """A package whose ``predict`` has *body*; ``name:type`` for each of *columns*."""
+    """A package whose ``predict`` has *body*; ``name:type`` for each of *columns*. One that is *served* has no code."""
     home = folder / identity
     framework = home / "model" / "framework"
     for part in ("code", "columns", "examples"):
@@ -138,12 +139,14 @@ def made(
     lines = [f"Identifier: {identity}", f"Output Consistency: {consistency}", f"Output Dimension: {len(names)}"]
     lines += [f"Release: {release}"] * (release is not None)
     lines += ["In Process: code/model.py:predict"] * in_process
+    lines += [f"Served: {served}"] * (served is not None)
     lines += [f"Computational Performance {n}: {figure}" for n, figure in enumerate(seconds, start=1)]
     (home / "metadata.yml").write_text("".join(f"{line}\n" for line in lines))
     (home / "install.yml").write_text(_install(pins or {}))
-    (framework / "run.sh").write_text(run)
-    program = _PROGRAM.format(header=list(header or names), body=indent(dedent(body).strip(), "    "))
-    (framework / "code" / "model.py").write_text(program)
+    if served is None:
+        (framework / "run.sh").write_text(run)
+        program = _PROGRAM.format(header=list(header or names), body=indent(dedent(body).strip(), "    "))
+        (framework / "code" / "model.py").write_text(program)
     written = [[*one.split(":"), "", "made by a test"] for one in columns]
     _write(framework / "columns" / "run_columns.csv", [["name", "type", "direction", "description"], *written])
     if golden is not None:

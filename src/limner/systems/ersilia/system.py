@@ -10,6 +10,7 @@ system = System(
     makers={"molecules": f"{_HOME}.pipeline:pipeline_of"},
     needs=("rdkit", "pydantic", "yaml"),
     check_folder=f"{_HOME}.packages.checking:check_folder",
+    install_model=f"{_HOME}.packages.installing:install_model",
     audit_library=f"{_HOME}.precalc.auditing:audit_library",
     exports={"molecules": f"{_HOME}.predictions.exporting:export_predictions"},
     demo=f"{_HOME}.demo:demo",

@@ -99,6 +99,8 @@ class Package(Struct, frozen=True, kw_only=True):
     golden: Golden | None = None
     #: ``code/model.py:predict`` below the framework: a function that answers without a process of its own.
     in_process: str | None = None
+    #: ``http://models.example:8080``: the server that runs it, in place of a command or a function.
+    served: str | None = None
     #: A sentence each, of what the package should say and does not.
     warnings: tuple[str, ...] = ()
 

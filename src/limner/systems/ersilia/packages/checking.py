@@ -21,7 +21,9 @@ def check_folder(folder: Path, project: Path) -> FolderReport | None:
     if not any((folder / name).is_file() for name in FILES):
         return None
     package = read_package(folder)
-    return report_of(check_package(package, code=None if package.run else _shipped(package), project=project))
+    return report_of(
+        check_package(package, code=None if package.run or package.served else _shipped(package), project=project)
+    )
 
 
 def report_of(verdict: Verdict) -> FolderReport:

@@ -43,9 +43,18 @@ def environment_of(needs: Needs, *, project: Path | None = None) -> dict[str, st
     Raises:
         PackageWrong: a pinned package is not installed there, or its interpreter does not answer.
     """
-    interpreter = own_interpreter(needs, project=project)
-    found = _here(needs.pins) if interpreter is None else _there(interpreter, needs.pins)
-    missing = [f"{name}=={version}" if version else name for name, version in needs.pins.items() if name not in found]
+    return versions_in(own_interpreter(needs, project=project), needs.pins)
+
+
+def versions_in(interpreter: Path | None, pins: Mapping[str, str]) -> dict[str, str]:
+    """
+    Python's minor version and those of the packages in *pins*, in the environment of *interpreter*; None is this one.
+
+    Raises:
+        PackageWrong: one of them is not installed there, or it does not answer.
+    """
+    found = _here(pins) if interpreter is None else _there(interpreter, pins)
+    missing = [f"{name}=={version}" if version else name for name, version in pins.items() if name not in found]
     if missing:
         raise PackageWrong(f"The package needs {', '.join(sorted(missing))}, which is not installed here.")
     return found

@@ -40,6 +40,7 @@ def read_folder(folder: Path) -> Package:
         needs=read_needs(folder, model=said.identifier),
         golden=_golden(framework),
         in_process=said.in_process,
+        served=said.served,
         warnings=_warnings(said, columns),
     )
 

@@ -1,18 +1,20 @@
 """Checks a package against its own golden example: twice, so that it shows, too, whether it answers alike."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct, field, structs
 
+from limner.settings import load_project
 from limner.systems.ersilia.columns import Cell, Column, ColumnType
 from limner.systems.ersilia.packages.base import Golden, OutputRefused, Package, PackageWrong
 from limner.systems.ersilia.packages.cells import Cells
 from limner.systems.ersilia.packages.environment import differences, environment_of, folder_of, own_interpreter
 from limner.systems.ersilia.packages.table_file import cells_of_text
-from limner.systems.ersilia.packages.trial import by_command, by_function
+from limner.systems.ersilia.packages.trial import by_command, by_function, by_server
 
 #: How far a float may be off, relative to what is expected and never less than to 1: packages write float32, too.
 TOLERANCE = 1e-6
@@ -52,6 +54,7 @@ def check_package(
     Run the package twice on its golden input and compare with its golden output.
 
     The first run is one of ``run.sh``; the second is one of its function, where it has one that a worker would call.
+    One that is served is asked twice.
     *code* is where to find both, for a package that is only described. *limit* is the time of one run, by default the
     package's own. Environments are those of *project*, by default of this folder.
     """
@@ -60,14 +63,14 @@ def check_package(
     )
     runnable = package if code is None else _with_code(package, code)
     try:
-        environment = environment_of(package.needs, project=project)
+        environment = _environment(package, project=project)
     except PackageWrong as error:
-        return structs.replace(found, problems=(str(error),))
+        return structs.replace(found, problems=(f"{error} {_how_to_install(package)}",))
     found = structs.replace(found, environment=environment)
     if package.golden is None or not package.golden.smiles:
         told = f"{package.id} has no golden example, so nothing shows that it gives here what it gave at home."
         return structs.replace(found, problems=(told,))
-    if runnable.run is None:
+    if runnable.run is None and package.served is None:
         return structs.replace(found, problems=(f"{package.id} has no run.sh in {package.framework}; add it.",))
     try:
         wanted = _expected(package.golden, package.columns)
@@ -75,7 +78,7 @@ def check_package(
             runnable,
             package.golden,
             limit=limit or package.performance.limit,
-            interpreter=own_interpreter(package.needs, project=project),
+            project=project,
         )
     except OutputRefused as refused:
         return structs.replace(found, problems=(f"{refused}", *_elsewhere(package, environment)))
@@ -87,17 +90,35 @@ def _with_code(package: Package, code: Package) -> Package:
     return structs.replace(package, framework=code.framework, folder=code.folder, in_process=code.in_process)
 
 
+def _environment(package: Package, *, project: Path | None) -> Mapping[str, str]:
+    """What a worker would say of where it runs."""
+    return {"served": package.served} if package.served else environment_of(package.needs, project=project)
+
+
 def _two_runs(
-    package: Package, golden: Golden, *, limit: timedelta, interpreter: Path | None
+    package: Package, golden: Golden, *, limit: timedelta, project: Path | None
 ) -> tuple[Cells, Cells, tuple[float, ...]]:
+    once, again = _ways(package, golden.smiles, limit=limit, project=project)
     began = time.perf_counter()
-    first = by_command(package, golden.smiles, limit=limit, interpreter=interpreter)
+    first = once()
     between = time.perf_counter()
-    if package.in_process is not None and interpreter is None:
-        second = by_function(package, golden.smiles, limit=limit)
-    else:
-        second = by_command(package, golden.smiles, limit=limit, interpreter=interpreter)
+    second = again()
     return first, second, (between - began, time.perf_counter() - between)
+
+
+def _ways(
+    package: Package, smiles: tuple[str, ...], *, limit: timedelta, project: Path | None
+) -> tuple[Callable[[], Cells], Callable[[], Cells]]:
+    """How it is run once, and how again: as a worker would, where that is another way."""
+    if package.served is not None:
+        allowed = load_project(project or Path()).settings.allow_hosts
+        asked = partial(by_server, package, smiles, limit=limit, allow_hosts=allowed)
+        return asked, asked
+    interpreter = own_interpreter(package.needs, project=project)
+    called = partial(by_command, package, smiles, limit=limit, interpreter=interpreter)
+    if package.in_process is None or interpreter is not None:
+        return called, called
+    return called, partial(by_function, package, smiles, limit=limit)
 
 
 def _expected(golden: Golden, columns: tuple[Column, ...]) -> Cells:
@@ -164,5 +185,8 @@ def _elsewhere(package: Package, environment: Mapping[str, str]) -> list[str]:
     other = differences(package.needs, environment)
     if not other:
         return []
-    place = f"An environment with the pinned versions would be looked for in {folder_of(package.needs)}."
-    return [f"Its environment is another one here: {'; '.join(other)}. {place}"]
+    return [f"Its environment is another one here: {'; '.join(other)}. {_how_to_install(package)}"]
+
+
+def _how_to_install(package: Package) -> str:
+    return f"`limner models install {package.folder}` builds what it pins in {folder_of(package.needs)}."

@@ -1,18 +1,20 @@
 """The inferrer of stage `predict`: a package as a worker gets it, run in this process or by its own command."""
 
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from limner.systems.ersilia.packages.archive import unpack
 from limner.systems.ersilia.packages.base import Needs, OutputRefused, Package
-from limner.systems.ersilia.packages.cells import Cells, cells_of_rows
 from limner.systems.ersilia.packages.command import blankless, own_folder, run_command
 from limner.systems.ersilia.packages.environment import environment_of, own_interpreter
-from limner.systems.ersilia.packages.folder import read_folder
 from limner.systems.ersilia.packages.in_process import load_function
+from limner.systems.ersilia.packages.outputs import outputs_of
+
+if TYPE_CHECKING:
+    from limner.systems.ersilia.packages.cells import Cells
 
 
 class PackageInferrer:
@@ -26,13 +28,15 @@ class PackageInferrer:
     version = "1"
 
     def __init__(self, model: Path, python: str | None = None, pins: Mapping[str, str] | None = None) -> None:
+        # Whoever only asks for the environment waits for neither pydantic nor NumPy.
+        from limner.systems.ersilia.packages.folder import read_folder
+
         self._home = tempfile.TemporaryDirectory(prefix="package-", dir=blankless())
         self.package = read_folder(unpack(model, into=Path(self._home.name) / "model"))
         self._interpreter = own_interpreter(Needs(python=python, pins=pins or {}))
         self._function = load_function(self.package) if self.package.in_process and not self._interpreter else None
-        if self._function is None:
-            # Before the first call, whose time is limited.
-            import_module("limner.systems.ersilia.packages.table_file")
+        # Before the first call, whose time is limited.
+        import_module(f"limner.systems.ersilia.packages.{'cells' if self._function else 'table_file'}")
 
     @staticmethod
     def environment(python: str | None = None, pins: Mapping[str, str] | None = None) -> Mapping[str, str]:
@@ -47,30 +51,11 @@ class PackageInferrer:
             if refused.reason == "bad_columns":
                 return [refused] * len(smiles)
             raise
-        return self._wide(cells) if self.package.wide else self._narrow(cells)
+        return outputs_of(cells, package=self.package)
 
     def close(self) -> None:
         """Remove what was unpacked."""
         self._home.cleanup()
-
-    def _narrow(self, cells: Cells) -> list[object]:
-        return [cells.refused.get(n) or {"values": list(row)} for n, row in enumerate(cells.rows())]
-
-    def _wide(self, cells: Cells) -> list[object]:
-        from limner.systems.ersilia.packages.wide import write_rows
-
-        good = [row for row in range(len(cells)) if row not in cells.refused]
-        outputs: list[object] = [cells.refused.get(row) for row in range(len(cells))]
-        if not good:
-            return outputs
-        # Among the temporary files, which are removed once they are stored.
-        number, name = tempfile.mkstemp(prefix=f"{self.package.id}-", suffix=".parquet")
-        os.close(number)
-        path = Path(name)
-        write_rows(path, cells, rows=good)
-        for place, row in enumerate(good):
-            outputs[row] = {"file": path, "row": place}
-        return outputs
 
 
 def answered(
@@ -79,7 +64,7 @@ def answered(
     *,
     function: Callable[[Sequence[str]], object] | None = None,
     interpreter: Path | None = None,
-) -> Cells:
+) -> "Cells":
     """
     What *package* answers, by its *function* or else by its command, checked.
 
@@ -87,6 +72,8 @@ def answered(
         OutputRefused: no row of it can be told apart.
     """
     if function is not None:
+        from limner.systems.ersilia.packages.cells import cells_of_rows
+
         return cells_of_rows(_called(function, smiles), columns=package.columns, count=len(smiles))
     # Only what runs by command is read from a table.
     from limner.systems.ersilia.packages.table_file import read_output

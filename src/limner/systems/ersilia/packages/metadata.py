@@ -37,6 +37,9 @@ class Metadata(BaseModel):
     #: Ours: a function below the framework folder that answers without a process of its own.
     in_process: str | None = Field(alias="In Process", default=None, pattern=r"^[\w/.-]+\.py:\w+$")
 
+    #: Ours: the address of a server that runs it, whose ``/run`` is asked in place of a command.
+    served: str | None = Field(alias="Served", default=None, pattern=r"^https?://[^\s?#]+$")
+
     @field_validator("output", "docker_architecture", mode="before")
     @classmethod
     def _list_or_string(cls, value: object) -> object:

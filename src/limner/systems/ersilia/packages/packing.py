@@ -12,9 +12,9 @@ def pack(package: Package, *, into: Path) -> Path:
     Write the package as ``<id>.zip`` into the folder *into*, and say where; its SHA-256 is the package's digest.
 
     Raises:
-        UsageError: it has no ``run.sh``, or holds a link that leads out of it.
+        UsageError: it has no ``run.sh`` and is served nowhere, or holds a link that leads out of it.
     """
-    if package.run is None:
+    if package.run is None and package.served is None:
         raise UsageError(f"The package {package.id} has no run.sh in {package.framework}, so it cannot be run; add it.")
     into.mkdir(parents=True, exist_ok=True)
     path = into / f"{package.id}.zip"

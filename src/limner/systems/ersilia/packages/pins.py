@@ -3,8 +3,10 @@
 import csv
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from msgspec import Struct
 
 from limner.systems.ersilia.packages.base import Needs, PackageWrong
 
@@ -14,6 +16,17 @@ _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?(?:==([A-Za-z0-9.
 _BASE_IMAGE = re.compile(r"^FROM\s+\S*?(?:py|python:?)(3)\.?(\d{1,2})", re.MULTILINE | re.IGNORECASE)
 
 
+class Commands(Struct, frozen=True, kw_only=True):
+    """What a package says of its environment."""
+
+    #: The file that says so.
+    file: Path
+    #: Python's version, as it is written.
+    python: str | None = None
+    #: Each as its words, in either form: ``pip install rdkit==2023.9.2``, or ``pip rdkit 2023.9.2``.
+    commands: tuple[tuple[str, ...], ...] = ()
+
+
 def read_needs(folder: Path, *, model: str) -> Needs:
     """
     Python's version and the pins of the package in *folder*; empty where it names none.
@@ -21,20 +34,42 @@ def read_needs(folder: Path, *, model: str) -> Needs:
     Raises:
         PackageWrong: install.yml cannot be read.
     """
+    said = read_commands(folder, model=model)
+    if said is None:
+        return Needs()
+    pins: dict[str, str] = {}
+    for command in said.commands:
+        pins |= _of_command(list(command))
+    return Needs(python=said.python, pins=pins)
+
+
+def read_commands(folder: Path, *, model: str) -> Commands | None:
+    """
+    What makes the environment of the package in *folder*; None where it does not say.
+
+    Raises:
+        PackageWrong: install.yml cannot be read.
+    """
     if (folder / "install.yml").is_file():
         return _of_install(folder / "install.yml")
     if (folder / "Dockerfile").is_file():
-        return _of_dockerfile((folder / "Dockerfile").read_text(encoding="utf-8"))
+        return _of_dockerfile(folder / "Dockerfile")
     table = folder.parent / TABLE
     if table.is_file():
         with table.open(encoding="utf-8-sig", newline="") as file:
             for row in csv.DictReader(file):
                 if row.get("model_id") == model:
-                    return Needs(python=row.get("python") or None, pins=_pinned((row.get("pins") or "").split()))
-    return Needs()
+                    pip = ("pip", "install", *(row.get("pins") or "").split())
+                    return Commands(file=table, python=row.get("python") or None, commands=(pip,))
+    return None
 
 
-def _of_install(path: Path) -> Needs:
+def without_module(words: Sequence[str]) -> list[str]:
+    """A command without the ``python -m`` before it."""
+    return list(words[2:] if tuple(words[:2]) == ("python", "-m") else words)
+
+
+def _of_install(path: Path) -> Commands:
     """``python: "3.10"`` and commands, each ``[pip, rdkit, 2022.9.5]`` or ``pip install rdkit==2022.9.5``."""
     import yaml  # the one format that needs it
 
@@ -44,29 +79,29 @@ def _of_install(path: Path) -> Needs:
         raise PackageWrong(f"{path} cannot be read: {error}") from error
     if not isinstance(said, dict):
         raise PackageWrong(f"{path} holds no list of commands; write python: and commands:.")
-    pins: dict[str, str] = {}
-    for command in said.get("commands") or ():
-        words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
-        pins |= _of_command(words)
+    commands = [
+        tuple(shlex.split(command) if isinstance(command, str) else [str(word) for word in command])
+        for command in said.get("commands") or ()
+    ]
     python = said.get("python")
-    return Needs(python=None if python is None else str(python), pins=pins)
+    return Commands(file=path, python=None if python is None else str(python), commands=tuple(commands))
 
 
-def _of_dockerfile(text: str) -> Needs:
-    pins: dict[str, str] = {}
+def _of_dockerfile(path: Path) -> Commands:
+    text = path.read_text(encoding="utf-8")
+    commands: list[tuple[str, ...]] = []
     for line in text.replace("\\\n", " ").splitlines():
         words = line.split()
         if words[:1] == ["RUN"]:
-            for command in " ".join(words[1:]).split("&&"):
-                pins |= _of_command(command.split())
+            commands += [tuple(command.split()) for command in " ".join(words[1:]).split("&&")]
     image = _BASE_IMAGE.search(text)
-    return Needs(python=f"{image[1]}.{image[2]}" if image else None, pins=pins)
+    python = f"{image[1]}.{image[2]}" if image else None
+    return Commands(file=path, python=python, commands=tuple(filter(None, commands)))
 
 
 def _of_command(words: list[str]) -> dict[str, str]:
     """The packages that one command installs."""
-    if words[:2] == ["python", "-m"]:
-        words = words[2:]
+    words = without_module(words)
     if words[:1] not in (["pip"], ["pip3"], ["conda"]):
         return {}
     if words[1:2] == ["install"]:

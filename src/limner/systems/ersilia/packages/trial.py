@@ -1,4 +1,4 @@
-"""One run of a package that nobody depends on: by its command, or its function in a process that is thrown away."""
+"""One run of a package that nobody depends on: by its command, its server, or its function in another process."""
 
 import subprocess
 import sys
@@ -55,6 +55,25 @@ def by_function(package: Package, smiles: Sequence[str], *, limit: timedelta) ->
             raise OutputRefused("command_failed", told, code="MODEL_ERROR")
         rows = msgspec.msgpack.decode(answered.read_bytes())
     return cells_of_rows(rows, columns=package.columns, count=len(smiles))
+
+
+def by_server(package: Package, smiles: Sequence[str], *, limit: timedelta, allow_hosts: Sequence[str]) -> Cells:
+    """
+    What its server answers, which is a public one or listed in *allow_hosts*.
+
+    Raises:
+        OutputRefused: as of :func:`by_command`; or it cannot be reached, or its address may not be called.
+    """
+    # Only served packages need an HTTP client.
+    from limner.addresses import AddressGuard
+    from limner.errors import AddressRefused
+    from limner.systems.ersilia.packages.served import ServerAway, ServerFailed, answered_by
+
+    with AddressGuard(allow_hosts=allow_hosts).client(total=limit) as client:
+        try:
+            return answered_by(package.served or "", smiles, columns=package.columns, client=client)
+        except (AddressRefused, ServerAway, ServerFailed) as error:
+            raise OutputRefused("command_failed", str(error), code="MODEL_UNAVAILABLE") from error
 
 
 def main(code: Path, given: Path, answered: Path) -> None:
