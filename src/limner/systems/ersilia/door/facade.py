@@ -55,19 +55,19 @@ def _reply(tables: Tables, request: Request, body: bytes) -> Reply:
     return reply_to(body, query=query, look=tables.look(caller.host))
 
 
-def caller_by_key(request: Request) -> Caller:
+def caller_by_key(request: Request, *, scope: str = "read") -> Caller:
     """
     Who asks, by the header ``x-api-key``, which holds a token; ``Authorization`` is taken as well.
 
     Raises:
         Unauthorized: there is none, or it is none of ours.
-        Forbidden: it may not read.
+        Forbidden: it has not this *scope*.
     """
     auth: Auth = request.app.state.auth
     headers = dict(request.headers)
     if "x-api-key" in headers:
         headers["authorization"] = f"Bearer {headers['x-api-key']}"
-    return auth.caller(headers, scope="read", address=address_of(request.scope))
+    return auth.caller(headers, scope=scope, address=address_of(request.scope))
 
 
 def _response(reply: Reply) -> Response:

@@ -4,14 +4,16 @@ import threading
 from collections.abc import Callable, Sequence
 
 import structlog
+from msgspec import structs
 
 from limner.app.hosting import Host
 from limner.app.projects import Projects
 from limner.domain.jobs import Job
 from limner.errors import LimnerError, NotFound
 from limner.systems.ersilia.door.on_request import note_published, publish, wish_of
-from limner.systems.ersilia.door.request_folder import Requests
+from limner.systems.ersilia.door.request_folder import Kind, Requests, UploadRequest
 from limner.systems.ersilia.door.tables import Tables
+from limner.systems.ersilia.door.whole import pages_of
 from limner.systems.ersilia.precalc.nouns import PublishRow
 
 #: Seconds between two looks; jobs of an earlier process that are looked through when it begins.
@@ -26,6 +28,7 @@ class Finishing:
         self._projects = projects
         self._tables = tables
         self._watched: set[tuple[str, str]] = set()
+        self._whole: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -46,18 +49,28 @@ class Finishing:
         with self._lock:
             self._watched.add((host.name, job.id))
 
+    def answer_whole(self, host: Host, request: UploadRequest) -> None:
+        """Write what is stored of a model into the files of *request*."""
+        with self._lock:
+            self._whole.add((host.name, request.id))
+
     def _run(self) -> None:
         looked: set[str] = set()
         while not self._stopping.wait(_LOOK):
             for name in self._projects.names():
                 if name not in looked and self._safely(self._find, name):
                     looked.add(name)
-            with self._lock:
-                watched = sorted(self._watched)
-            for name, job in watched:
-                if self._safely(self._finish, name, job):
-                    with self._lock:
-                        self._watched.discard((name, job))
+            self._through(self._watched, self._finish)
+            self._through(self._whole, self._write_whole)
+
+    def _through(self, waiting: set[tuple[str, str]], do: Callable[[str, str], bool]) -> None:
+        """Do each that waits; what is done with waits no more."""
+        with self._lock:
+            found = sorted(waiting)
+        for name, identity in found:
+            if self._safely(do, name, identity):
+                with self._lock:
+                    waiting.discard((name, identity))
 
     def _safely(self, do: Callable[..., bool], *words: str) -> bool:
         """Whether *do* is done with; what goes wrong is tried again, unless it is no use."""
@@ -80,6 +93,21 @@ class Finishing:
             wish = wish_of(job)
             if wish is not None and not wish.published:
                 self.watch(host, job)
+        for request in Requests(host).unanswered(Kind.ALL):
+            self.answer_whole(host, request)
+        return True
+
+    def _write_whole(self, project: str, identity: str) -> bool:
+        host = self._projects.host(project)
+        requests = Requests(host)
+        request = requests.get(identity)
+        shelf = self._tables.shelf(host, request.model)
+        if shelf is None or request.files is not None:
+            return True
+        columns = tuple(column.name for column in shelf.release.columns)
+        with requests.answering(structs.replace(request, columns=columns)) as answering:
+            for page in pages_of(self._tables.of(host), shelf, most=request.most):
+                answering.take(page)
         return True
 
     def _finish(self, project: str, identity: str) -> bool:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from secrets import token_hex
 
@@ -23,6 +24,17 @@ _ID = re.compile(r"[a-z0-9-]+")
 _STATE, _UPLOAD = "request.json", "upload"
 #: The file of rows without prediction.
 ASIDE = "set_aside.csv.gz"
+
+
+class Kind(StrEnum):
+    """What a request is answered with."""
+
+    #: The molecules of its file, in files with a header.
+    FILE = "file"
+    #: The same as the hub's later client reads it: without header, and twice as wide, since it keeps the first half.
+    FILTER = "filter"
+    #: What is stored of the model, without header.
+    ALL = "all"
 
 
 class FileMade(Struct, frozen=True, kw_only=True):
@@ -49,6 +61,9 @@ class UploadRequest(Struct, frozen=True, kw_only=True):
     #: Molecules with predictions in the files, and rows without.
     answered: int = 0
     missing: int = 0
+    kind: Kind = Kind.FILE
+    #: Of :attr:`Kind.ALL`: so many molecules; 0 for all of them.
+    most: int = 0
 
 
 class Requests:
@@ -58,16 +73,28 @@ class Requests:
         self._host = host
         self._folder = host.app.project.home / "requests"
 
-    def make(self, model: str, *, lifetime: timedelta) -> UploadRequest:
-        """A new request; those that have expired are removed."""
+    def make(
+        self, model: str, *, lifetime: timedelta, identity: str = "", kind: Kind = Kind.FILE, most: int = 0
+    ) -> UploadRequest:
+        """A new request, called *identity* if that is given; those that have expired are removed."""
         self._sweep()
         now = self._host.clock.now()
         made = UploadRequest(
-            id=new_id("request", now=now), model=model, created=now, expires=now + lifetime.total_seconds()
+            id=identity or new_id("request", now=now),
+            model=model,
+            created=now,
+            expires=now + lifetime.total_seconds(),
+            kind=kind,
+            most=most,
         )
-        (self._folder / made.id).mkdir(parents=True)
+        (self._folder / made.id).mkdir(parents=True, exist_ok=True)
         self.keep(made)
         return made
+
+    def unanswered(self, kind: Kind) -> list[UploadRequest]:
+        """The requests of a kind that have no result yet."""
+        found = [self._read(folder) for folder in self._folder.iterdir()] if self._folder.is_dir() else []
+        return [one for one in found if one is not None and one.kind is kind and one.files is None]
 
     def get(self, identity: str) -> UploadRequest:
         """
@@ -116,7 +143,7 @@ class Requests:
     @contextmanager
     def answering(self, request: UploadRequest) -> Iterator["Answering"]:
         """Write the result; it is there, as a whole, once the block has ended."""
-        answering = Answering(self._folder / request.id, columns=request.columns)
+        answering = Answering(self._folder / request.id, columns=request.columns, kind=request.kind)
         yield answering
         made = answering.close()
         now = structs.replace(request, files=made, answered=answering.answered, missing=answering.missing)
@@ -139,9 +166,11 @@ class Requests:
 class Answering:
     """Writes the result of a request: a file for each batch of molecules, and one of the rows without prediction."""
 
-    def __init__(self, folder: Path, *, columns: Sequence[str]) -> None:
+    def __init__(self, folder: Path, *, columns: Sequence[str], kind: Kind) -> None:
         self._folder = folder
-        self._columns = columns
+        self._header = ("key", "input", *columns) if kind is Kind.FILE else None
+        #: Cells that nobody reads, behind those of a row.
+        self._behind = ("",) * (2 + len(columns)) if kind is Kind.FILTER else ()
         self._files: list[FileMade] = []
         self._aside: list[tuple[str, ...]] = []
         self.answered = 0
@@ -150,9 +179,9 @@ class Answering:
     def take(self, rows: Sequence[PublishRow]) -> None:
         """Write one batch."""
         good = [row.prediction for row in rows if row.prediction.values is not None]
-        lines = [(one.key, one.smiles, *map(cell, one.values or ())) for one in good]
+        lines = [(one.key, one.smiles, *map(cell, one.values or ()), *self._behind) for one in good]
         if lines:
-            self._write(f"result_{len(self._files) + 1:04}.csv.gz", ("key", "input", *self._columns), lines)
+            self._write(f"result_{len(self._files) + 1:04}.csv.gz", self._header, lines)
         for row in rows:
             failed = row.prediction.failed
             if failed is not None:
@@ -167,11 +196,12 @@ class Answering:
             self._write(ASIDE, ("row", "key", "input", "code", "reason", "message"), self._aside)
         return tuple(self._files)
 
-    def _write(self, name: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    def _write(self, name: str, header: Sequence[str] | None, lines: Sequence[Sequence[str]]) -> None:
         draft = self._folder / f".{token_hex(8)}"
         with gzip.open(draft, "wt", encoding="utf-8", newline="") as out:
             writer = csv.writer(out, lineterminator="\n")
-            writer.writerow(header)
+            if header is not None:
+                writer.writerow(header)
             writer.writerows(lines)
         self._files.append(FileMade(key=name, size=draft.stat().st_size))
         draft.replace(self._folder / name)

@@ -1,10 +1,8 @@
 """``/api/v1/requests``: a file of molecules is uploaded, predicted by a job, and answered by files."""
 
-import math
 from datetime import timedelta
 from pathlib import Path as FilePath
 from typing import Annotated, Literal
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.concurrency import run_in_threadpool
@@ -18,10 +16,11 @@ from limner.api.problems import Refused
 from limner.api.schemas import model_of
 from limner.app.hosting import Host
 from limner.app.projects import Projects
-from limner.errors import NotFound, Unauthorized
+from limner.errors import NotFound
 from limner.systems.ersilia.door.finishing import Finishing
 from limner.systems.ersilia.door.on_request import predict_file, wish_of
 from limner.systems.ersilia.door.request_folder import ASIDE, FileMade, Requests, UploadRequest
+from limner.systems.ersilia.door.signed import Signed
 from limner.systems.ersilia.door.tables import Tables
 from limner.systems.ersilia.pipeline import NAME, PREDICT
 
@@ -127,13 +126,11 @@ class _Door:
         self._tables = tables
         self._finishing = finishing
         self._lifetime = lifetime
-        self._signed = _Signed(projects)
+        self._signed = Signed(projects)
 
     def open(self, asked: Request, body: RequestBody, caller: Submit) -> Response:
         """Ask for a place to put a file of molecules."""
-        known = caller.host.pipeline(NAME).stage(PREDICT).implementations
-        if body.model not in known:
-            raise NotFound(f"There is no model {body.model}; known are: {', '.join(known)}.")
+        check_model(caller.host, body.model)
         opened = Requests(caller.host).make(body.model, lifetime=self._lifetime)
         url = self._signed.url(asked, caller.host, f"{_PATH}/{opened.id}/upload", expires=opened.expires)
         return answer(Opened(request=opened.id, upload_url=url, expires=opened.expires), status=201)
@@ -156,7 +153,7 @@ class _Door:
         """Make the job that predicts the molecules of the file; asked again, the same job."""
         requests = Requests(caller.host)
         found = requests.get(request)
-        job = found.job or self._begun(caller.host, requests, found)
+        job = found.job or begin(caller.host, found, self._tables, self._finishing)
         return answer(Begun(job=job, href=f"/api/v1/jobs/{job}"), status=202)
 
     def result(self, asked: Request, request: RequestId, caller: Read) -> Response:
@@ -166,12 +163,7 @@ class _Door:
             told = f"its job {found.job} has not ended" if found.job else "it has no job yet; POST …:run makes it"
             raise Refused(409, f"Request {request} has no result: {told}.", headers={"retry-after": "1"})
 
-        def linked(made: FileMade) -> ResultFile:
-            path = f"{_PATH}/{request}/files/{made.key}"
-            url = self._signed.url(asked, caller.host, path, expires=found.expires)
-            return ResultFile(key=made.key, url=url, size=made.size)
-
-        files = {made.key: linked(made) for made in found.files}
+        files = {made.key: linked(made, found, caller.host, asked=asked, signed=self._signed) for made in found.files}
         aside = files.pop(ASIDE, None)
         made = RequestResult(
             files=list(files.values()), answered=found.answered, missing=found.missing, set_aside=aside
@@ -187,17 +179,42 @@ class _Door:
         """The project of whoever has a signed link, or a token with *scope*."""
         return self._signed.host(asked) if "signature" in asked.query_params else needs(scope)(asked).host
 
-    def _begun(self, host: Host, requests: Requests, request: UploadRequest) -> str:
-        """The job of a request that has none yet."""
-        if request.uploaded is None:
-            raise Refused(409, f"Request {request.id} has no file yet; put it to its upload_url.")
-        job = predict_file(host, self._tables, model=request.model, file=requests.upload(request), request=request.id)
-        wish = wish_of(job)
-        assert wish is not None, "it was made with one"
-        columns = tuple(column.name for column in wish.release.columns)
-        requests.keep(structs.replace(request, job=job.id, columns=columns))
-        self._finishing.watch(host, job)
-        return job.id
+
+def check_model(host: Host, model: str) -> None:
+    """
+    Nothing where there is such a model.
+
+    Raises:
+        NotFound: there is none.
+    """
+    known = host.pipeline(NAME).stage(PREDICT).implementations
+    if model not in known:
+        raise NotFound(f"There is no model {model}; known are: {', '.join(known)}.")
+
+
+def linked(made: FileMade, of: UploadRequest, host: Host, *, asked: Request, signed: Signed) -> ResultFile:
+    """One file of a request's result with its link."""
+    path = f"{_PATH}/{of.id}/files/{made.key}"
+    return ResultFile(key=made.key, url=signed.url(asked, host, path, expires=of.expires), size=made.size)
+
+
+def begin(host: Host, request: UploadRequest, tables: Tables, finishing: Finishing) -> str:
+    """
+    Make the job of a request that has none yet, and say which.
+
+    Raises:
+        Refused: it has no file yet.
+    """
+    requests = Requests(host)
+    if request.uploaded is None:
+        raise Refused(409, f"Request {request.id} has no file yet; put it to its upload_url.")
+    job = predict_file(host, tables, model=request.model, file=requests.upload(request), request=request.id)
+    wish = wish_of(job)
+    assert wish is not None, "it was made with one"
+    columns = tuple(column.name for column in wish.release.columns)
+    requests.keep(structs.replace(request, job=job.id, columns=columns))
+    finishing.watch(host, job)
+    return job.id
 
 
 async def _spool(request: Request, draft: FilePath) -> None:
@@ -209,35 +226,3 @@ async def _spool(request: Request, draft: FilePath) -> None:
             if size > MOST_BYTES:
                 raise Refused(413, f"The file has more than {MOST_BYTES:,} bytes; send it in several requests.")
             await run_in_threadpool(out.write, chunk)
-
-
-class _Signed:
-    """Links to one thing that need no token, for as long as a request holds."""
-
-    def __init__(self, projects: Projects) -> None:
-        self._projects = projects
-
-    def url(self, request: Request, host: Host, path: str, *, expires: float) -> str:
-        """The link to *path* in a project."""
-        ends = math.floor(expires)
-        told = {"project": host.name, "expires": ends, "signature": self._sign(path, host.name, ends)}
-        base = host.app.settings.public_url or str(request.base_url)
-        return f"{base.rstrip('/')}{path}?{urlencode(told)}"
-
-    def host(self, request: Request) -> Host:
-        """
-        The project that the link is for.
-
-        Raises:
-            Unauthorized: it is none of ours, or has expired.
-        """
-        query = request.query_params
-        project, expires = query.get("project", ""), query.get("expires", "")
-        if not expires.isdecimal() or len(expires) > 15:
-            raise Unauthorized("The link is not one that this server signed; ask for the request again.")
-        path = f"{request.url.path}?{urlencode({'project': project})}"
-        self._projects.key.check(path, expires=int(expires), signature=query["signature"])
-        return self._projects.host(project)
-
-    def _sign(self, path: str, project: str, expires: int) -> str:
-        return self._projects.key.sign(f"{path}?{urlencode({'project': project})}", expires=expires)

@@ -8,7 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from limner.api.auth import Caller
 from limner.app.projects import Projects
-from limner.systems.ersilia.door import facade, page, precalc_api, predictions_api, requests_api
+from limner.systems.ersilia.door import facade, later_client, page, precalc_api, predictions_api, requests_api
 from limner.systems.ersilia.door.finishing import Finishing
 from limner.systems.ersilia.door.on_request import predict_smiles
 from limner.systems.ersilia.door.runs import Runs
@@ -41,6 +41,7 @@ def routes(projects: Projects, needs: Callable[[str], Callable[[Request], Caller
     made.include_router(facade.router(tables, needs, prefix=told.prefix))
     made.include_router(predictions_api.router(tables, needs, compute=compute))
     made.include_router(requests_api.router(projects, tables, finishing=finishing, days=told.request_days))
+    made.include_router(later_client.router(projects, tables, finishing=finishing, days=told.request_days))
     made.include_router(precalc_api.router(runs))
     made.include_router(page.router(runs, tables))
     return made

@@ -11,7 +11,7 @@ from limner.app.app import App
 from limner.app.running import Interrupted, Progress
 from limner.errors import LimnerError
 from limner.systems.ersilia.door.run_lines import Tells, Told
-from limner.systems.ersilia.precalc.run import Precalc
+from limner.systems.ersilia.precalc.run import PUBLISHING, Precalc
 
 
 def main() -> int:
@@ -21,6 +21,9 @@ def main() -> int:
     last: list[tuple[str, int, int]] = []
 
     def progress(now: Progress) -> None:
+        if now.doing == PUBLISHING:
+            # Whoever asks is told of the job, whose records have ended by then.
+            return
         counts = now.counts
         seen = (now.job, counts.records, counts.records - counts.open)
         if last != [seen]:

@@ -45,15 +45,12 @@ class StoredRows(Struct, frozen=True, kw_only=True):
         try:
             row, first = number * _BATCH, self.firsts[number]
             ends = row + _BATCH
-            # A page begins with the key that ended the one before, which was read already.
-            page = table.page(self.model, self.version, first=first, size=_PAGE)
-            while page:
+            for page in table.pages(self.model, self.version, first=first, size=_PAGE):
                 for prediction in page[: ends - row]:
                     row += 1
                     yield PublishRow(row=row, prediction=prediction)
                 if row == ends:
                     return
-                page = table.page(self.model, self.version, first=page[-1].key, size=_PAGE + 1)[1:]
         finally:
             table.close()
 

@@ -140,13 +140,21 @@ class SqlPredictions(PredictionTable):
             query = select(keys.c.key).where((keys.c.place - 1) % size == 0).order_by(keys.c.place)
             return [] if number is None else list(connection.execute(query).scalars())
 
-    def page(self, model: str, version: str, *, first: str, size: int) -> list[Prediction]:
+    def _page(self, model: str, version: str, *, first: str, size: int) -> list[Prediction]:
         """*size* predictions of a version from the key *first* on, in the order of the keys."""
         with self._begun(writing=False) as connection:
             number = _shelf(connection, model, version)
             query = select(*predicted.c).where(predicted.c.shelf == number, predicted.c.key >= first)
             found = connection.execute(query.order_by(predicted.c.key).limit(size)) if number is not None else ()
             return [_prediction(tuple(row)) for row in found]
+
+    def pages(self, model: str, version: str, *, first: str = "", size: int) -> Iterator[list[Prediction]]:
+        """All of them, *size* at a time; each page is read when it is asked for."""
+        page = self._page(model, version, first=first, size=size)
+        while page:
+            yield page
+            # A page begins with the key that ended the one before.
+            page = self._page(model, version, first=page[-1].key, size=size + 1)[1:]
 
     def close(self) -> None:
         """Let go of all connections."""
