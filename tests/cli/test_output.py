@@ -1,6 +1,7 @@
 """What is printed: documents, columns, durations, and progress where there is no terminal."""
 
 import pytest
+from msgspec import structs
 
 from limner.app.running import Progress
 from limner.cli.output import document, shown, span, table
@@ -95,6 +96,25 @@ def test_long_run_tells_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -
 
     # then
     assert capsys.readouterr() == ("", "words: 50 of 100 records, 10.0/s, 5.0 s left\n")
+
+
+def test_each_step_of_a_command_has_its_own_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where several things are done in a row, each says what it is, and how fast it goes by itself."""
+    # given
+    watch = Watch()
+
+    # when
+    with Bar("eos3b5e", now=watch) as bar:
+        bar(structs.replace(progress(done=0), job="first", doing="identifying"))
+        watch.now = 10.0
+        bar(structs.replace(progress(done=100), job="first", doing="identifying"))
+        bar(structs.replace(progress(done=0), job="second", doing="predicting"))
+        watch.now = 20.0
+        bar(structs.replace(progress(done=20), job="second", doing="predicting"))
+
+    # then
+    told = capsys.readouterr().err.splitlines()
+    assert told[-1] == "eos3b5e, predicting: 20 of 100 records, 2.0/s, 40 s left"
 
 
 def test_failures_are_told_while_a_run_goes_on(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,7 @@ class Bar:
         self._title = shown(title)
         self._now = now
         self._next = now() + PATIENCE.total_seconds()
+        self._at: tuple[str, str] | None = None
         self._settled_at_first: int | None = None
         self._working_since = 0.0
         self._bar: RichProgress | None = None
@@ -43,6 +44,9 @@ class Bar:
 
     def __call__(self, progress: "Progress") -> None:
         """Show where the run stands."""
+        if self._at != (progress.job, progress.doing):
+            # How fast one job goes says nothing about the next.
+            self._at, self._settled_at_first = (progress.job, progress.doing), None
         if self._settled_at_first is None and not progress.preparing:
             # What was current before the work began says nothing about how fast it goes.
             self._settled_at_first = _settled(progress)
@@ -75,12 +79,14 @@ class Bar:
         return ", ".join(part for part in (f"{self._described(progress)}: {place}", self._left(progress)) if part)
 
     def _described(self, progress: "Progress") -> str:
+        told = [self._title, progress.doing]
         if progress.waiting_for is not None:
-            return f"{self._title}, worked on by process {progress.waiting_for}"
-        if progress.preparing:
-            return f"{self._title}, looking through records"
-        failed = progress.counts.failed
-        return f"{self._title}, {failed} failed" if failed else self._title
+            told.append(f"worked on by process {progress.waiting_for}")
+        elif progress.preparing:
+            told.append("looking through records")
+        elif progress.counts.failed:
+            told.append(f"{progress.counts.failed} failed")
+        return ", ".join(part for part in told if part)
 
     def _left(self, progress: "Progress") -> str:
         """Rate and time left, as far as they are known."""

@@ -56,42 +56,41 @@ def assess_column(
         return [UNAVAILABLE] * len(keys)
     mine = held.get(node.pk, _NONE)
     if node.own_fields_only:
-        return _over_fields(node, keys, marks, mine, alone=alone, memo=memo, asking=asking)
+        return _over_marks(node.spec, keys, marks, mine, alone=alone, memo=memo, asking=asking)
     if node.only_reads is not None and node.only_reads in above:
         theirs = held.get(node.only_reads, _NONE)
         return _over_one(node, keys, mine, above[node.only_reads], theirs, alone=alone, asking=asking)
     upstream = sorted(node.upstream)
     if node.within_record and all(pk in above for pk in upstream):
         read = [(above[pk], held.get(pk, _NONE)) for pk in upstream]
-        return _over_several(node, keys, marks, mine, read, alone=alone, memo=memo, asking=asking)
+        wholes = _marks_of_values(keys, marks, read)
+        return _over_marks(_rule_of(node), keys, wholes, mine, alone=alone, memo=memo, asking=asking)
     return [alone(position) for position in range(len(keys))]
 
 
-def _over_fields(
-    node: Node,
+def _over_marks(
+    rule: bytes,
     keys: Sequence[int],
-    marks: Sequence[bytes],
+    marks: Sequence[bytes | None],
     mine: Mapping[int, Held],
     *,
     alone: Callable[[int], Verdict],
     memo: Memo,
     asking: bool,
 ) -> list[Verdict]:
-    """For a node that reads nothing but the record's own fields: what it asks depends on the record's digest alone."""
+    """Once for records of the same mark, on which alone depends what *rule* asks; None: a closer look is needed."""
     found: list[Verdict] = []
     for position, (key, mark) in enumerate(zip(keys, marks, strict=True)):
-        result = mine.get(key)
-        asked = memo.get(node.spec, mark)
+        asked = None if mark is None else memo.get(rule, mark)
         if asked is None:
             verdict = alone(position)
-            if verdict.kind is Kind.READY:
+            if mark is not None and verdict.kind is Kind.READY:
                 # What is settled may be a skip, whose digest says something else.
-                memo.put(node.spec, mark, verdict.asked)
+                memo.put(rule, mark, verdict.asked)
             found.append(verdict)
-        elif result is None and not asking:
-            found.append(_READY)
-        else:
-            found.append(compare(asked, result))
+            continue
+        result = mine.get(key)
+        found.append(_READY if result is None and not asking else compare(asked, result))
     return found
 
 
@@ -122,37 +121,16 @@ def _over_one(
     return found
 
 
-def _over_several(
-    node: Node,
+def _marks_of_values(
     keys: Sequence[int],
     marks: Sequence[bytes],
-    mine: Mapping[int, Held],
     read: Sequence[tuple[Sequence[Verdict | None], Mapping[int, Held]]],
-    *,
-    alone: Callable[[int], Verdict],
-    memo: Memo,
-    asking: bool,
-) -> list[Verdict]:
-    """For a node that reads fields and results of a record, or has conditions: once for the same fields and values."""
-    rule = _rule_of(node)
-    found: list[Verdict] = []
+) -> list[bytes | None]:
+    """Of each record one mark of its fields and of the values that are *read* of it; None where one is not there."""
+    found: list[bytes | None] = []
     for position, (key, mark) in enumerate(zip(keys, marks, strict=True)):
         values = [theirs[key].value_digest for above, theirs in read if _has_value(above[position])]
-        if len(values) < len(read):
-            found.append(alone(position))
-            continue
-        result = mine.get(key)
-        whole = b"".join((mark, *values))
-        asked = memo.get(rule, whole)
-        if asked is None:
-            verdict = alone(position)
-            if verdict.kind is Kind.READY:
-                memo.put(rule, whole, verdict.asked)
-            found.append(verdict)
-        elif result is None and not asking:
-            found.append(_READY)
-        else:
-            found.append(compare(asked, result))
+        found.append(b"".join((mark, *values)) if len(values) == len(read) else None)
     return found
 
 

@@ -20,7 +20,15 @@ from limner.worker.isolate import isolate
 class Worker:
     """A child process with one package, and how often it was called."""
 
-    def __init__(self, package: Package, *, folder: Path, timeout: timedelta | None, memory_mb: int | None) -> None:
+    def __init__(
+        self,
+        package: Package,
+        *,
+        folder: Path,
+        timeout: timedelta | None,
+        memory_mb: int | None,
+        allow_hosts: tuple[str, ...],
+    ) -> None:
         way = implementation_of(package)
         file = pack(package, into=folder / "packed")
         runtime = Runtime(
@@ -35,7 +43,7 @@ class Worker:
             timeout=timeout or way.timeout or timedelta(minutes=1),
             memory_mb=memory_mb,
         )
-        load = Load(runtime=runtime, model_path=str(file), device=None, project=str(folder), allow_hosts=())
+        load = Load(runtime=runtime, model_path=str(file), device=None, project=str(folder), allow_hosts=allow_hosts)
         self._runner = ChildRunner(load, log=folder / "said.log")
         #: Sizes of the calls so far.
         self.calls: list[int] = []
@@ -70,10 +78,15 @@ class Worker:
 
 @contextmanager
 def working(
-    package: Path, *, folder: Path, timeout: timedelta | None = None, memory_mb: int | None = None
+    package: Path,
+    *,
+    folder: Path,
+    timeout: timedelta | None = None,
+    memory_mb: int | None = None,
+    allow_hosts: tuple[str, ...] = (),
 ) -> Iterator[Worker]:
     """A worker with the package in the folder *package*."""
-    worker = Worker(read_package(package), folder=folder, timeout=timeout, memory_mb=memory_mb)
+    worker = Worker(read_package(package), folder=folder, timeout=timeout, memory_mb=memory_mb, allow_hosts=allow_hosts)
     try:
         yield worker
     finally:

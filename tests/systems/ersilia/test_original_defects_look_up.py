@@ -116,6 +116,11 @@ def test_routes_are_the_ones_the_client_calls(server: LocalServer) -> None:
         ("PUT", "/api/v1/requests/{request}/upload"): "Put the file",
         ("POST", "/api/v1/requests/{request}:run"): "Predict its molecules",
         ("GET", "/api/v1/requests/{request}/result"): "The files of the result",
+        ("GET", "/upload-destination"): "Where a file is put",
+        ("POST", "/upload-destination/{request}"): "Put the file, as a form",
+        ("POST", "/submit"): "Predict the file's molecules, or fetch what is stored",
+        ("GET", "/status"): "Where it stands",
+        ("GET", "/result"): "The files of the result, without header",
         ("POST", "/api/v1/precalc"): "Put a library through a model",
         ("GET", "/api/v1/models"): "Models",
     }

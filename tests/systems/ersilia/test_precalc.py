@@ -8,9 +8,11 @@ from hashlib import sha256
 import pytest
 
 import limner
+from limner.app.running import Progress
 from limner.systems.ersilia.made_molecules import made_molecules
 from limner.systems.ersilia.nouns import KeyScheme
-from limner.systems.ersilia.precalc.nouns import Cost
+from limner.systems.ersilia.precalc.nouns import Ask, Cost
+from limner.systems.ersilia.precalc.run import Precalc
 from tests.systems.ersilia.calculating import Bench
 from tests.systems.ersilia.made_packages import CULPRIT
 
@@ -52,6 +54,22 @@ def test_workers_are_processes_at_work_at_the_same_time(bench: Bench) -> None:
     assert outcome.counts.stored == 30
     assert len({pid for pid, _ in bench.calls()}) == 3
     assert sorted(count for _, count in bench.calls()) == [10, 10, 10]
+
+
+def test_progress_says_what_is_being_done(bench: Bench) -> None:
+    """A run tells of each of its steps by name, up to the end: publishing is one of them."""
+    bench.noting()
+    library = bench.library(made_molecules(120))
+    told: list[Progress] = []
+    with bench.app() as app:
+        outcome = Precalc(app, progress=told.append).run(Ask(model="eos0pln", library=str(library), workers=2))
+    assert list(dict.fromkeys(one.doing for one in told)) == [
+        "identifying",
+        "trying a few",
+        "predicting",
+        "publishing",
+    ]
+    assert (told[-1].job, told[-1].counts.done, told[-1].counts.open) == (outcome.job, 120, 0)
 
 
 def test_e4_a_sample_counts_for_the_whole_library(bench: Bench) -> None:

@@ -127,17 +127,40 @@ def test_e9_the_machine_of_the_server_is_killed(bench: Bench, tmp_path: Path) ->
     assert len(MOLECULES) <= bench.predicted() <= len(MOLECULES) + len(WORKERS) * SHARD
 
 
+def one_of_two_killed(url: str, bench: Bench, folder: Path) -> dict[str, object]:
+    """How a precalculation ends of whose two workers one is killed once both have called the model."""
+    library = bench.library(MOLECULES)
+    with ExitStack() as stack:
+        killed, _ = workers_of(url, folder, stack)
+        typed = stack.enter_context(Typed(bench, library, "--workers", str(SHARDS), "--no-canary"))
+        until(lambda: len({process for process, _ in bench.calls()}) == 2, within=LONG)
+        killed.kill()
+        return typed.outcome()
+
+
+@pytest.mark.parametrize("broker", ["rabbitmq", "kafka"])
+def test_e9_a_worker_behind_a_broker_is_killed(
+    broker: str, bench: Bench, require_service: Callable[[str], str], tmp_path: Path
+) -> None:
+    """The broker hands what it had in hand to the other one, or its lease runs out; nothing else is done again."""
+    bus = f"{require_service(broker)}?prefix=test-{uuid4().hex[:12]}"
+    bus += "&partitions=4" if broker == "kafka" else ""
+    bench.noting(SLOW, seconds=TEN_A_CALL)
+    with store_url(require_service("postgresql")) as store:
+        settle(bench, {"store": store, "bus": bus, "lease": 10.0})
+        with serving(bench):
+            outcome = one_of_two_killed(bus, bench, tmp_path)
+
+        check_published(bench, outcome, MOLECULES)
+    assert len(MOLECULES) <= bench.predicted() <= len(MOLECULES) + SHARD
+
+
 def test_e9_a_far_worker_is_killed(bench: Bench, tmp_path: Path) -> None:
     """What it had in hand is done by the other one once its lease has run out; nothing else is done again."""
     settle(bench, {"lease": 10.0})
     bench.noting(SLOW, seconds=TEN_A_CALL)
-    library = bench.library(MOLECULES)
-    with serving(bench) as server, ExitStack() as stack:
-        killed, _ = workers_of(server.url, tmp_path, stack)
-        typed = stack.enter_context(Typed(bench, library, "--workers", str(SHARDS), "--no-canary"))
-        until(lambda: len({process for process, _ in bench.calls()}) == 2, within=LONG)
-        killed.kill()
-        outcome = typed.outcome()
+    with serving(bench) as server:
+        outcome = one_of_two_killed(server.url, bench, tmp_path)
 
     check_published(bench, outcome, MOLECULES)
     assert len(MOLECULES) <= bench.predicted() <= len(MOLECULES) + SHARD

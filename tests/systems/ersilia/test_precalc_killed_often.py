@@ -2,13 +2,13 @@
 
 import os
 import random
-import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from limner.systems.ersilia.made_molecules import made_molecules
+from tests.processes import kill
 from tests.systems.ersilia.calculating import Bench
 
 KILLS = 20
@@ -25,7 +25,7 @@ def rows_of(bench: Bench, job: str) -> list[tuple[str, ...]]:
 
 
 @pytest.mark.chaos
-@pytest.mark.chaos_full
+@pytest.mark.slow
 @pytest.mark.timeout(1_200)
 def test_twenty_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
     """Killed twenty times with all its processes, the same command ends as one that nobody disturbed."""
@@ -50,7 +50,7 @@ def test_twenty_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
             try:
                 process.wait(timeout=dice.uniform(0.5, 8.0))
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+                kill(process)
                 dealt += 1
     outcome = killed.run(library, workers=WORKERS, canary=False)
 

@@ -1,7 +1,5 @@
 """A precalculation that is stopped anywhere goes on where it was, and ends as if it had never been stopped."""
 
-import os
-import signal
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +11,7 @@ from limner.errors import UsageError
 from limner.systems.ersilia.library.index import LibraryIndex, write_index
 from limner.systems.ersilia.made_molecules import made_molecules
 from limner.systems.ersilia.precalc.jobs import pages_of
+from tests.processes import kill
 from tests.systems.ersilia.calculating import Bench
 from tests.waiting import until
 
@@ -36,7 +35,7 @@ def test_e9_killed_half_way_through_the_model(bench: Bench) -> None:
         start_new_session=True,
     ) as killed:
         until(lambda: len(bench.calls()) >= 6)
-        os.killpg(killed.pid, signal.SIGKILL)
+        kill(killed)
     with bench.app() as app:
         (left,) = [job.id for job in app.jobs() if job.state == "running"]
 

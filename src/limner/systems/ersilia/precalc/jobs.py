@@ -30,6 +30,8 @@ from limner.systems.ersilia.reasons import Reason
 #: Molecules that are tried before all others, and the share of them that may fail for one reason.
 CANARY = 100
 TOO_MANY = 0.2
+#: What each step is called while it goes on.
+_DOING = {IDENTIFY: "identifying", "canary": "trying a few", PREDICT: "predicting"}
 #: Jobs that are looked through for one to go on with.
 _LOOKED_AT = 200
 
@@ -43,6 +45,10 @@ class Survey(Struct, frozen=True, kw_only=True):
     def __len__(self) -> int:
         """How many records there are."""
         return len(self.current) + len(self.missing)
+
+    def tried(self) -> "Survey":
+        """The same once those that a canary tries have been tried."""
+        return Survey(current=self.current + self.missing[:CANARY], missing=self.missing[CANARY:])
 
 
 class Jobs:
@@ -158,7 +164,11 @@ class Jobs:
     def _run(self, request: Request, about: PrecalcJob, *, on: Job | None = None) -> Summary:
         request = structs.replace(request, detail={DETAIL: msgspec.to_builtins(about)} if on is None else {})
         runner = self._app.runner(self.engine, parallel=self._workers)
-        return runner.run(request, self.versions, progress=self._progress, on=on)
+
+        def tell(progress: Progress) -> None:
+            self._progress(structs.replace(progress, doing=_DOING[about.step]))
+
+        return runner.run(request, self.versions, progress=tell, on=on)
 
     def begun(self, about: PrecalcJob) -> Job | None:
         """The newest job that was asked for the same, and did not come to its end."""

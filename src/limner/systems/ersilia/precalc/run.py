@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 
 from limner.app.app import App
 from limner.app.running import Progress, Summary
+from limner.domain.jobs import Counts as JobCounts
 from limner.domain.jobs import Job
 from limner.domain.pipelines import Pipeline
 from limner.errors import UsageError
@@ -32,6 +33,8 @@ from limner.systems.ersilia.predictions.connect import connect_own, predictions_
 from limner.systems.ersilia.predictions.publication import Publication
 from limner.systems.ersilia.predictions.publisher import publish
 
+#: What is being done once all is predicted.
+PUBLISHING = "publishing"
 #: Processes that publish at most, and rows for which another one is worth its start.
 _WRITERS, _ROWS = 8, 1_000
 
@@ -125,7 +128,7 @@ class Precalc:
             if stopped is not None:
                 return self._stopped(ask, summary, about, reason=stopped, started=started)
             inferred += summary.inferred
-            survey = jobs.survey(index)
+            survey = survey.tried()
         summary = jobs.predict(survey, about) if len(survey) else identified
         ended = self._ended(jobs, index, summary, about)
         stopped = jobs.verdict(summary.job, records=summary.records, canary=False)
@@ -199,7 +202,8 @@ class Precalc:
             places=ask.to or (str(self._app.project.folder),),
         )
         writers = min(ask.workers, _WRITERS, ceil(about.counts.rows / _ROWS))
-        published = publish(publication, workers=writers, clock=self._app.clock)
+        told = self._telling(ended.job.id, rows=about.counts.rows)
+        published = publish(publication, workers=writers, clock=self._app.clock, progress=told)
         late = about.counts.stored - published.stored
         counts = structs.replace(
             about.counts,
@@ -227,6 +231,16 @@ class Precalc:
             published=[*published.places, *published.files],
             nulls=dict(published.nulls),
         )
+
+    def _telling(self, job: str, *, rows: int) -> Callable[[int, int], None]:
+        """Tells how many of a job's *rows* are published, as well as batches say it."""
+
+        def tell(done: int, total: int) -> None:
+            ended = rows * done // max(1, total)
+            counts = JobCounts(records=rows, open=rows - ended, done=ended)
+            self._progress(Progress(job=job, counts=counts, inferred=0, preparing=False, doing=PUBLISHING))
+
+        return tell
 
     def _stopped(self, ask: Ask, summary: Summary, about: PrecalcJob, *, reason: str, started: float) -> Outcome:
         """How it ended where a few molecules spoke against trying all."""
