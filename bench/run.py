@@ -256,7 +256,8 @@ def environment(peer: str) -> Path:
     uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
     if not python.exists():
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), "-r", str(pinned)], check=True)
+    install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), "-r", str(pinned)]
+    subprocess.run(install, check=True)
     return python
 
 

@@ -114,6 +114,11 @@ class Project(Struct, frozen=True, kw_only=True):
         base = self.folder / HOME
         return base if self.name == DEFAULT else base / "projects" / self.name
 
+    @property
+    def copies(self) -> Path:
+        """The folder of copies of artifacts that lie elsewhere."""
+        return self.home / "copies"
+
     def url(self, value: str) -> str:
         """A URL whose relative path is taken from the project's folder."""
         scheme, colon, rest = value.partition(":")

@@ -71,7 +71,7 @@ class Parts:
     @cached_property
     def artifacts(self) -> Artifacts:
         """The artifacts."""
-        return connect_artifacts(self.project.url(self.settings.artifacts), copies=self.project.home / "copies")
+        return connect_artifacts(self.project.url(self.settings.artifacts), copies=self.project.copies)
 
     @cached_property
     def indexes(self) -> Indexes:

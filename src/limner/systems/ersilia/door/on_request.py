@@ -152,7 +152,7 @@ def _batches(host: Host, job: Job, wish: Wish, view: View) -> Iterator[list[Publ
         sizes = [min(BATCH, len(index) - start) for start in range(0, len(index), BATCH)]
         write_fates(Fates(host.store, view, scheme=wish.scheme).over(index), sizes=sizes, to=file)
         fates = app.artifacts.put_file(file)
-    found = JobBatches(app, job=job.id, fates=fates, node=node.pk, version=node.version or 0)
+    found = JobBatches(host.store, app.artifacts, job=job.id, fates=fates, node=node.pk, version=node.version or 0)
     for number in range(len(found)):
         yield [
             structs.replace(row, prediction=settled(row.prediction, scheme=wish.scheme)) for row in found.rows(number)

@@ -49,7 +49,8 @@ def pull(recipe: Recipe, *, into: Path, uv: Path | None) -> Pulled:
 
 
 def _by_uv(uv: Path, recipe: Recipe, *, into: Path) -> Pulled:
-    install = [str(uv), "pip", "install", "--python", str(into), *recipe.options]
+    # A package's own processes compile nothing, so that its folder stays as it is.
+    install = [str(uv), "pip", "install", "--compile-bytecode", "--python", str(into), *recipe.options]
     day = _appeared(uv, recipe, into=into)
     if day is None:
         _run([*install, *recipe.requirements])

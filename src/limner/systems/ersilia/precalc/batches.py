@@ -5,11 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from limner.app.app import App
+from limner.artifacts.base import Artifacts
+from limner.artifacts.connect import connect_artifacts
 from limner.domain.failures import FailureCode
 from limner.domain.values import Value, decode
 from limner.errors import ArtifactMissing
 from limner.settings import Project
+from limner.store.connect import connect_store
+from limner.store.store import Store
 from limner.systems.ersilia.columns import Cell
 from limner.systems.ersilia.nouns import Failed, Prediction
 from limner.systems.ersilia.precalc.fates import FateRow, FatesFile, State
@@ -23,11 +26,12 @@ _AT_A_TIME = 1_000
 class JobBatches:
     """The rows of one job, in batches that are the same whenever they are asked for."""
 
-    def __init__(self, app: App, *, job: str, fates: str, node: int, version: int) -> None:
+    def __init__(self, store: Store, artifacts: Artifacts, *, job: str, fates: str, node: int, version: int) -> None:
         """*fates* is the digest of the fates of its rows; values are those of *version* of *node*."""
-        self._app = app
+        self._store = store
+        self._artifacts = artifacts
         self._job = job
-        self._fates = FatesFile(app.artifacts.path(fates))
+        self._fates = FatesFile(artifacts.path(fates))
         self._node = node
         self._version = version
 
@@ -46,7 +50,7 @@ class JobBatches:
     def _values(self, rows: Sequence[FateRow]) -> dict[int, tuple[Cell, ...]]:
         """By row: the values of those that have some."""
         stored = {row.pk: row.row for row in rows if row.state is State.STORED}
-        with self._app.store.reading() as tx:
+        with self._store.reading() as tx:
             encoded = tx.results.values(sorted(stored), node=self._node, version=self._version)
         found: dict[int, tuple[Cell, ...]] = {}
         wide: dict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -67,7 +71,7 @@ class JobBatches:
         from limner.systems.ersilia.packages.wide import read_rows
 
         try:
-            path = self._app.artifacts.path(sha256)
+            path = self._artifacts.path(sha256)
         except ArtifactMissing:
             return {}
         values = read_rows(path, [place for place, _ in places])
@@ -93,9 +97,11 @@ class OpenJob(Struct, frozen=True, kw_only=True):
     version: int
 
     def __call__(self) -> JobBatches:
-        """The batches, on connections of the process that asks."""
-        app = App(self.project)
-        return JobBatches(app, job=self.job, fates=self.fates, node=self.node, version=self.version)
+        """The batches, on connections of the process that asks, which need not load all that an application is."""
+        settings = self.project.settings
+        store = connect_store(self.project.url(settings.store))
+        artifacts = connect_artifacts(self.project.url(settings.artifacts), copies=self.project.copies)
+        return JobBatches(store, artifacts, job=self.job, fates=self.fates, node=self.node, version=self.version)
 
 
 def _place_of(value: Mapping[str, Value]) -> tuple[str, int]:

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,13 +29,12 @@ from limner.systems.ersilia.precalc.nouns import Ask, Cost, Counts, Facts, Outco
 from limner.systems.ersilia.precalc.planning import PrecalcPlan, plan_of
 from limner.systems.ersilia.precalc.shards import shards_of
 from limner.systems.ersilia.predictions.connect import connect_own, predictions_url
+from limner.systems.ersilia.predictions.crew import writers_for
 from limner.systems.ersilia.predictions.publication import Publication
 from limner.systems.ersilia.predictions.publisher import publish
 
 #: What is being done once all is predicted.
 PUBLISHING = "publishing"
-#: Processes that publish at most, and rows for which another one is worth its start.
-_WRITERS, _ROWS = 8, 1_000
 
 
 class Ended(Struct, frozen=True, kw_only=True):
@@ -201,7 +199,7 @@ class Precalc:
             table=predictions_url(self._app.project),
             places=ask.to or (str(self._app.project.folder),),
         )
-        writers = min(ask.workers, _WRITERS, ceil(about.counts.rows / _ROWS))
+        writers = writers_for(publication, workers=ask.workers)
         told = self._telling(ended.job.id, rows=about.counts.rows)
         published = publish(publication, workers=writers, clock=self._app.clock, progress=told)
         late = about.counts.stored - published.stored

@@ -90,6 +90,11 @@ def connect_place(url: str, *, cursor: "Cursor", clock: Clock | None = None) -> 
     return FilesPlace(connect_files(url), cursor=cursor)
 
 
+def is_far(url: str) -> bool:
+    """Whether who writes to the place behind *url* waits for a network most of the time."""
+    return urlsplit(url).scheme in ("s3", "dynamodb")
+
+
 def predictions_url(project: Project) -> str:
     """
     Where *project* keeps its predictions: on the server of its store, in a schema beside the store's; else in the

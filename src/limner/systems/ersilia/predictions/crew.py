@@ -4,14 +4,30 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from math import ceil
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from limner.errors import LimnerError, StoreUnavailable
+from limner.systems.ersilia.predictions.connect import is_far
 from limner.systems.ersilia.predictions.publication import Publication, Publishing
 
 #: Times that a batch is begun, where the process that has it dies.
 _TRIES = 3
+#: Processes that publish at most.
+_MOST = 8
+#: Rows for which one more is worth the second that its start costs: where it waits for a network, and where not.
+_FAR, _NEAR = 1_000, 50_000
+#: A row costs as much again for every so many columns.
+_COLUMNS = 20
+
+
+def writers_for(publication: Publication, *, workers: int) -> int:
+    """How many of *workers* processes it pays to publish with; at least one."""
+    facts = publication.facts
+    work = facts.counts.rows * (1 + len(facts.release.columns) // _COLUMNS)
+    rows = _FAR if any(map(is_far, publication.places)) else _NEAR
+    return max(1, min(workers, _MOST, ceil(work / rows)))
 
 
 def publish_beside(publication: Publication, numbers: list[int], *, workers: int, done: Callable[[], None]) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from hashlib import sha256
-from math import ceil
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ from limner.systems.ersilia.packages.base import Package
 from limner.systems.ersilia.packages.releases import release_of
 from limner.systems.ersilia.precalc.nouns import Facts, Outcome
 from limner.systems.ersilia.predictions.connect import connect_files, predictions_url
+from limner.systems.ersilia.predictions.crew import writers_for
 from limner.systems.ersilia.predictions.given import Survey, survey
 from limner.systems.ersilia.predictions.publication import Publication
 from limner.systems.ersilia.predictions.publisher import publish
@@ -25,8 +25,6 @@ from limner.systems.ersilia.predictions.publisher import publish
 _JOB = "given-"
 #: In the place of the environment, which is not known: such predictions are a version of their own.
 _ENVIRONMENT = {"predicted": "elsewhere"}
-#: Processes that publish at most, and rows for which another one is worth its start.
-_WRITERS, _ROWS = 8, 1_000
 
 
 def publish_given(
@@ -62,7 +60,7 @@ def publish_given(
             table=predictions_url(project),
             places=tuple(to) or (str(project.folder),),
         )
-        used = min(workers, _WRITERS, max(1, ceil(facts.counts.rows / _ROWS)))
+        used = writers_for(publication, workers=workers)
         published = publish(publication, workers=used, clock=clock, progress=progress)
     return Outcome(
         job=facts.job,
