@@ -12,6 +12,7 @@ from types import ModuleType
 from limner.domain.pipelines import Pipeline
 from limner.domain.systems import System
 from limner.errors import ConfigurationError, LimnerError, NotFound
+from limner.inferrers.own_source import read_from_source, spec_of
 from limner.settings import Project
 
 #: The file that is looked for where the settings name no pipelines.
@@ -142,11 +143,12 @@ def load_file(file: Path) -> ModuleType:
     if not file.is_file():
         raise ConfigurationError(f"There is no file {file}.")
     name = f"limner_project_{file.stem}_{abs(hash(file))}"
-    spec = importlib.util.spec_from_file_location(name, file)
+    spec = spec_of(name, file)
     if spec is None or spec.loader is None:
         raise ConfigurationError(f"{file} is no Python file.")
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(file.parent))
+    read_from_source(file.parent)
     try:
         spec.loader.exec_module(module)
     except LimnerError:

@@ -7,6 +7,7 @@ import sys
 
 from limner.app.declared import load_target
 from limner.errors import InferrerBroken, LimnerError
+from limner.inferrers.own_source import read_from_source
 
 #: What the platform hands to a constructor or function beside its inputs.
 _OFFERED = ("model", "manifest", "device")
@@ -41,6 +42,7 @@ def main(arguments: list[str]) -> int:
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     sys.path.insert(0, folder)
+    read_from_source(folder)
     found: dict[str, object]
     try:
         found = {"inputs": inputs_of(load_target(infer), infer=infer, given=given)}

@@ -13,6 +13,7 @@ from pathlib import Path
 from limner.domain.versions import Description
 from limner.errors import LimnerError
 from limner.inferrers.host import Host
+from limner.inferrers.own_source import read_from_source
 from limner.worker.calls import Answered, Asked, Call, Describe, Load, Loaded, Unusable, call_host, load_host, no_memory
 from limner.worker.frames import bodies, decode_asked, frame
 
@@ -73,6 +74,7 @@ class _Served:
 
     def _load(self, load: Load) -> Loaded | Unusable:
         sys.path.insert(0, load.project)
+        read_from_source(load.project)
         if load.runtime.memory_mb is not None:
             _limit_memory(load.runtime.memory_mb)
         try:
@@ -98,6 +100,7 @@ def _describe(asked: Describe) -> Description:
 
     if asked.project not in sys.path:
         sys.path.insert(0, asked.project)
+    read_from_source(asked.project)
     try:
         if asked.infer != "http":
             return describe(asked.infer, params=asked.params)

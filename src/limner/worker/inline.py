@@ -7,6 +7,7 @@ from pathlib import Path
 
 from limner.errors import LimnerError
 from limner.inferrers.host import Host
+from limner.inferrers.own_source import read_from_source
 from limner.worker.calls import Load, Reply, Unusable, call_host, load_host
 from limner.worker.own_folder import SCRATCH, OwnFolder
 
@@ -52,6 +53,7 @@ class InlineRunner:
         if self._host is None:
             if self._load.project not in sys.path:
                 sys.path.insert(0, self._load.project)
+            read_from_source(self._load.project)
             self._scratch = self._scratch or OwnFolder(Path(tempfile.gettempdir()), prefix=SCRATCH)
             self._host = load_host(self._load, scratch=self._scratch.path)
         return self._host

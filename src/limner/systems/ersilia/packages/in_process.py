@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
+from limner.inferrers.own_source import read_from_source, spec_of
 from limner.systems.ersilia.packages.base import Package, PackageWrong
 
 
@@ -34,10 +35,11 @@ def load_module(package: Package) -> ModuleType:
     path = package.framework / place
     if not place or not path.is_file():
         raise PackageWrong(f"The package {package.id} names no function that is there: {package.in_process!r}.")
-    spec = importlib.util.spec_from_file_location(f"package_{package.id}_{path.stem}", path)
+    spec = spec_of(f"package_{package.id}_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise PackageWrong(f"The package {package.id}: {place} is no Python module.")
     module = importlib.util.module_from_spec(spec)
+    read_from_source(package.framework)
     # What lies beside it may be imported by it, as when it is run as a script.
     sys.path.append(str(path.parent))
     try:
