@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-from limner.inferrers.own_source import read_from_source, spec_of
 from limner.systems.ersilia.packages.base import Package, PackageWrong
 
 
@@ -35,15 +34,15 @@ def load_module(package: Package) -> ModuleType:
     path = package.framework / place
     if not place or not path.is_file():
         raise PackageWrong(f"The package {package.id} names no function that is there: {package.in_process!r}.")
-    spec = spec_of(f"package_{package.id}_{path.stem}", path)
-    if spec is None or spec.loader is None:
+    spec = importlib.util.spec_from_file_location(f"package_{package.id}_{path.stem}", path)
+    if spec is None:
         raise PackageWrong(f"The package {package.id}: {place} is no Python module.")
     module = importlib.util.module_from_spec(spec)
-    read_from_source(package.framework)
     # What lies beside it may be imported by it, as when it is run as a script.
     sys.path.append(str(path.parent))
     try:
-        spec.loader.exec_module(module)
+        # From its source as it stands, and never as it was compiled from an earlier text of the same second.
+        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
     except Exception as error:  # a package's module may raise anything while it is imported
         raise PackageWrong(f"{package.id}: {place} cannot be imported: {type(error).__name__}: {error}") from error
     return module
