@@ -265,7 +265,9 @@ def measure(contender: Contender, *, folder: Path) -> dict[str, object]:
     """The figures of one run of a contender."""
     python = str(environment(contender.peer)) if contender.peer else sys.executable
     command = [python, str(HERE / contender.script), *contender.options]
-    told = subprocess.run(command, check=True, cwd=folder, stdout=subprocess.PIPE, text=True).stdout
+    # Where a machine asks Python not to keep what it compiles, every start would compile it all anew.
+    keeping = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    told = subprocess.run(command, check=True, cwd=folder, env=keeping, stdout=subprocess.PIPE, text=True).stdout
     figures: dict[str, object] = json.loads(told.strip().splitlines()[-1])
     return figures
 
