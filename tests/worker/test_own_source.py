@@ -73,6 +73,18 @@ def test_a_declaration_of_the_same_second_and_size_is_read(tmp_path: Path, monke
     assert load_file(tmp_path / "pipeline.py").FOUND == "two b"
 
 
+def test_a_project_above_python_s_own_library_does_not_own_it() -> None:
+    """A project in a home folder, where Python itself may be installed, compiles none of it anew."""
+    code = (
+        "import os, sys; from pathlib import Path; from limner.inferrers.own_source import read_from_source; "
+        "read_from_source(Path(os.__file__).parent.parent.parent); import this; print(type(this.__loader__).__name__)"
+    )
+
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+    assert said.splitlines()[-1] == "SourceFileLoader"
+
+
 def test_installed_packages_inside_a_project_are_not_compiled_again(tmp_path: Path) -> None:
     """An environment in the project's own folder keeps what was compiled of it."""
     packages = tmp_path / ".venv" / "lib" / "site-packages"

@@ -6,6 +6,7 @@ in it. Of two texts that were written within one second, the older one could so 
 """
 
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping
 from importlib.machinery import (
@@ -20,6 +21,8 @@ from pathlib import Path
 
 #: Folders of installed packages, which an environment inside a project has too: what was compiled of them is used.
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
+#: Python's own library, and Limner: a project that lies above them, as in a home folder or a clone, does not own them.
+_OTHERS = (Path(os.__file__).parent, Path(__file__).parent.parent)
 _own: set[Path] = set()
 
 
@@ -59,5 +62,7 @@ def _finder(entry: str) -> FileFinder:
 
 
 def _below(folder: Path, own: Path) -> bool:
-    """Whether *folder* is *own* or lies in it, and holds no installed packages."""
-    return folder.is_relative_to(own) and _INSTALLED.isdisjoint(folder.relative_to(own).parts)
+    """Whether *folder* is *own* or lies in it, and holds what the project itself brings."""
+    if not folder.is_relative_to(own) or not _INSTALLED.isdisjoint(folder.relative_to(own).parts):
+        return False
+    return not any(folder.is_relative_to(other) and not own.is_relative_to(other) for other in _OTHERS)
