@@ -4,14 +4,11 @@ Runs every test: side by side, and then, one after the other, those that hold a 
 Two cores carry servers, brokers and workers of several tests at once; how long something takes says nothing there.
 """
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 
-#: One more than there are cores: a test waits for other processes some of its time.
-_WORKERS = (os.cpu_count() or 1) + 1
-_SIDE_BY_SIDE = ("-m", "not chaos_full and not timed", "--numprocesses", str(_WORKERS), "--dist", "worksteal")
+_SIDE_BY_SIDE = ("-m", "not chaos_full and not timed", "--numprocesses", "auto", "--dist", "worksteal")
 _ALONE = ("-m", "timed and not chaos_full", "--numprocesses", "0")
 
 

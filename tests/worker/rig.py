@@ -43,6 +43,7 @@ class Rig:
         at_once: int = 8,
         max_bytes_in_flight: int = 1 << 30,
         pictures: MutableMapping[str, bytes] | None = None,
+        fetched_within: timedelta = timedelta(seconds=2),
     ) -> None:
         self.project = write_project(folder / "project")
         self.bus = bus or MemoryBus()
@@ -56,7 +57,7 @@ class Rig:
             guard=AddressGuard(allow_hosts=["127.0.0.1"]),
             clock=clock,
             at_once=at_once,
-            total=timedelta(seconds=2),
+            total=fetched_within,
             max_bytes_in_flight=max_bytes_in_flight,
         )
         self.workers: list[Worker] = []
