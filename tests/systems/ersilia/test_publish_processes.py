@@ -8,12 +8,36 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from limner.systems.ersilia.predictions.connect import connect_files, connect_predictions
+from limner.systems.ersilia.predictions.crew import writers_for
 from limner.systems.ersilia.predictions.publisher import publish
 from tests.systems.ersilia.prediction_table_contract import key_of
 from tests.systems.ersilia.published import WIDE, Made, facts_of, publication_of
 from tests.systems.ersilia.published_files import LAKE, VERSION, lake_of, meta_in, whole_state
+
+
+@pytest.mark.parametrize(
+    ("rows", "wide", "place", "writers"),
+    [
+        (0, False, "store", 1),
+        (20_000, False, "store", 1),
+        (120_000, False, "store", 3),
+        (10_000, True, "store", 8),
+        (900, False, "s3://bucket/store", 1),
+        (2_500, False, "s3://bucket/store", 3),
+        (20_000, False, "dynamodb://table", 8),
+    ],
+)
+def test_processes_are_started_where_they_pay(table: Path, rows: int, wide: bool, place: str, writers: int) -> None:
+    """A process more is worth its start for many rows, wide ones, or where it waits for a network."""
+    facts = facts_of(Made(rows_each=50, count=50, wide=wide))
+    facts = structs.replace(facts, counts=structs.replace(facts.counts, rows=rows))
+    publication = publication_of(Made(rows_each=50, count=50), table=table, places=[place], facts=facts)
+
+    assert writers_for(publication, workers=50) == writers
+    assert writers_for(publication, workers=1) == 1
 
 
 @pytest.mark.slow
